@@ -1,0 +1,1 @@
+"""Python SDK of tritalk, a talking digital human on NVIDIA Triton."""
