@@ -112,13 +112,19 @@ class AvatarList(Message, tag="list"):
     """List the avatars of the store."""
 
 
+class AvatarGet(Message, tag="get"):
+    """Describe one avatar."""
+
+    avatar_id: _Id
+
+
 class AvatarDelete(Message, tag="delete"):
     """Delete one avatar."""
 
     avatar_id: _Id
 
 
-AvatarCommand: TypeAlias = AvatarRegister | AvatarList | AvatarDelete
+AvatarCommand: TypeAlias = AvatarRegister | AvatarList | AvatarGet | AvatarDelete
 
 
 class FaceBox(Message):
