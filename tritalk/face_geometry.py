@@ -8,6 +8,7 @@ n pixels lies at f * n - 0.5.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import cv2
@@ -98,7 +99,7 @@ def warp(image: Image, affine: Affine, size: tuple[int, int]) -> Image:
     if shrink > 1:
         image, affine = _shrunk(image, shrink), _after_shrink(affine, shrink)
     warped: Image = cv2.warpAffine(
-        image, affine, size, flags=_filter(affine), borderMode=_REPLICATE
+        image, affine, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return warped
 
@@ -180,13 +181,10 @@ class Paster:
             _shrunk(mouth, self._shrink),
             self._into_box,
             region.shape[1::-1],
-            flags=_filter(self._into_box),
-            borderMode=_REPLICATE,
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         region[:] = cv2.blendLinear(drawn, region, self._new_weight, self._old_weight)
-
-
-_REPLICATE = cv2.BORDER_REPLICATE
 
 
 def _rise(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -202,8 +200,11 @@ def _scale(affine: Affine) -> float:
 
 
 def _whole_shrink(affine: Affine) -> int:
-    """By what whole number an image is averaged down before the warp, which would skip pixels."""
-    return max(1, int(1 / _scale(affine) + 0.25))
+    """By what whole number an image is averaged down before a warp to less than half its size.
+
+    A bicubic warp skips pixels below that; above it, averaging only costs sharpness.
+    """
+    return max(1, math.ceil(0.5 / _scale(affine)))
 
 
 def _shrunk(image: Image, shrink: int) -> Image:
@@ -224,11 +225,6 @@ def _after_shrink(affine: Affine, shrink: int) -> Affine:
     changed[:, 2] += affine[:, :2].sum(axis=1) * (shrink - 1) / 2
     changed[:, :2] *= shrink
     return changed
-
-
-def _filter(affine: Affine) -> int:
-    """Bilinear where a picture gets smaller, bicubic where it grows and bilinear would blur."""
-    return int(cv2.INTER_CUBIC if _scale(affine) > 1.05 else cv2.INTER_LINEAR)
 
 
 def _check(name: str, array: Image, shape: tuple[int, int, int]) -> None:
