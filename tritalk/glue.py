@@ -122,6 +122,20 @@ class Glue:
                 ErrorCode.BAD_REQUEST, f"{name} is not UTF-8: {error}", stage=self.model
             ) from error
 
+    def flag(self, request: Any, name: str) -> bool:
+        """Whether a control tensor of the sequence batcher (START, END) is set."""
+        array = self.array(request, name)
+        return array is not None and bool(array.reshape(-1)[0])
+
+    def sequence_id(self, request: Any) -> int:
+        """The id of the request's sequence, from the control tensor CORRID."""
+        array = self.array(request, "CORRID")
+        if array is None:
+            raise TritalkError(
+                ErrorCode.BAD_REQUEST, "the request belongs to no sequence", stage=self.model
+            )
+        return int(array.reshape(-1)[0])
+
     def tensor(self, name: str, value: bytes | str | npt.NDArray[Any]) -> Any:
         """A tensor of Triton's from an array, or a BYTES tensor of one element from bytes."""
         if isinstance(value, (bytes, str)):

@@ -1,0 +1,197 @@
+"""Stand-ins for what cannot be had in a unit test, with honest behaviour and scripted delays."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tritalk.talker.stages import Speech
+from tritalk_client import wire
+from tritalk_client.errors import ErrorCode, TritalkError
+
+RATE_HZ = 24_000
+
+
+@dataclass
+class FakeStages:
+    """The stages of a turn: recognition returns what was said, answers are scripted.
+
+    A cancelled generation or animation ends early, as the real ones do.
+    """
+
+    heard: str = "How are you?"
+    answer: Sequence[str] = ("I am fine. ", "Thank you ", "for asking. ", "And you?")
+    token_delay_s: float = 0.0
+    fragments_per_clause: int = 2
+    fragment_delay_s: float = 0.0
+    errors: dict[str, TritalkError] = field(default_factory=dict)
+    hang: set[str] = field(default_factory=set)
+    meeting: threading.Barrier | None = None
+    """Where the animations of several conversations wait for each other."""
+    prompts: list[list[wire.ChatMessage]] = field(default_factory=list)
+    clauses: list[str] = field(default_factory=list)
+    ended_animations: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.released = threading.Event()
+        self._cancelled_texts: dict[str, threading.Event] = defaultdict(threading.Event)
+        self._cancelled_sequences: dict[int, threading.Event] = defaultdict(threading.Event)
+        self._fragments: dict[int, int] = {}
+        self._audio: dict[int, int] = {}
+        self.cancelled_generations: list[str] = []
+        self.cancelled_animations: list[int] = []
+
+    def _enter(self, stage: str) -> None:
+        if stage in self.errors:
+            raise self.errors[stage]
+        if stage in self.hang:
+            self.released.wait(10)
+
+    def avatar(self, avatar_id: str) -> wire.AvatarInfo:
+        if avatar_id == "nobody":
+            raise TritalkError(ErrorCode.UNKNOWN_AVATAR, "register it first", stage="avatar")
+        return wire.AvatarInfo(avatar_id, 512, 512, wire.FaceBox(0, 0, 100, 100))
+
+    def recognise(
+        self,
+        sequence_id: int,
+        pcm: bytes,
+        options: wire.RecognitionOptions,
+        *,
+        start: bool,
+        end: bool,
+    ) -> wire.Transcript:
+        self._enter("asr")
+        assert start == (sequence_id not in self._audio)
+        self._audio[sequence_id] = self._audio.get(sequence_id, 0) + len(pcm)
+        seconds = self._audio[sequence_id] / 2 / wire.INPUT_SAMPLE_RATE_HZ
+        return wire.Transcript(self.heard if end else "", end, seconds, options.language)
+
+    def generate(
+        self, request_id: str, messages: Sequence[wire.ChatMessage], sampling: wire.Sampling
+    ) -> Iterator[str | wire.Usage]:
+        self.prompts.append(list(messages))
+        self._enter("llm")
+        cancelled = self._cancelled_texts[request_id]
+        count = 0
+        for text in self.answer:
+            if cancelled.wait(self.token_delay_s):
+                break
+            count += 1
+            yield text
+        reason = "cancelled" if cancelled.is_set() else "stop"
+        yield wire.Usage(10, count, reason)
+
+    def cancel_generation(self, request_id: str) -> None:
+        self.cancelled_generations.append(request_id)
+        self._cancelled_texts[request_id].set()
+
+    def synthesise(self, text: str, voice: str, speed: float) -> Speech:
+        self._enter("tts")
+        self.clauses.append(text)
+        return Speech(text, bytes(2 * RATE_HZ // 10), RATE_HZ, b"[]")
+
+    def animate(
+        self, sequence_id: int, avatar_id: str, speech: Speech | None, *, start: bool, end: bool
+    ) -> Iterator[tuple[wire.Fragment, bytes]]:
+        self._enter("animate")
+        assert start == (sequence_id not in self._fragments)
+        index = self._fragments.setdefault(sequence_id, 0)
+        if start and self.meeting is not None:
+            self.meeting.wait(10)
+        for _ in range(self.fragments_per_clause if speech is not None else 1):
+            if self._cancelled_sequences[sequence_id].wait(self.fragment_delay_s):
+                break
+            yield (
+                wire.Fragment(index, index * 0.2, 0.2, 5, 4800, speech is not None),
+                b"fragment-%d." % index,
+            )
+            index += 1
+        self._fragments[sequence_id] = index
+        if end:
+            self.ended_animations.append(sequence_id)
+
+    def cancel_animation(self, sequence_id: int) -> None:
+        self.cancelled_animations.append(sequence_id)
+        self._cancelled_sequences[sequence_id].set()
+
+
+class RecordingReply:
+    """A reply that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.events: list[wire.Event] = []
+        self.media = b""
+        self.error: TritalkError | None = None
+        self.gone = False
+        self._closed = threading.Event()
+        self._arrivals: queue.SimpleQueue[wire.Event] = queue.SimpleQueue()
+
+    def send(self, event: wire.Event, media: bytes = b"") -> None:
+        if not self._closed.is_set():
+            self.events.append(event)
+            self.media += media
+            self._arrivals.put(event)
+
+    def refuse(self, error: TritalkError) -> None:
+        self.error = error
+        self._closed.set()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def cancelled(self) -> bool:
+        return self.gone
+
+    def wait_closed(self) -> list[wire.Event]:
+        assert self._closed.wait(10), f"the reply was not closed; it holds {self.events}"
+        return self.events
+
+    def wait_for(self, kind: type[wire.Event]) -> wire.Event:
+        deadline = time.monotonic() + 10
+        while True:
+            event = self._arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(event, kind):
+                return event
+
+
+class FakeFamily:
+    """A metric family of the shape of Triton's; values can be read back."""
+
+    COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]
+
+    def __init__(self, name: str, description: str, kind: str) -> None:
+        self.name = name
+
+    def Metric(  # noqa: N802 - Triton's name
+        self, labels: dict[str, str], buckets: list[float] | None = None
+    ) -> FakeSeries:
+        return FakeSeries(self.series.setdefault((self.name, tuple(labels.items())), []))
+
+
+@dataclass
+class FakeSeries:
+    """One time series: a counter or gauge holds its value, a histogram all observations."""
+
+    values: list[float]
+
+    def increment(self, value: float) -> None:
+        self.values[:] = [sum(self.values) + value]
+
+    def set(self, value: float) -> None:
+        self.values[:] = [value]
+
+    def observe(self, value: float) -> None:
+        self.values.append(value)
+
+
+def metric_values(family: Any, name: str, **labels: str) -> list[float]:
+    """The values of one time series of a `FakeFamily` subclass."""
+    values: list[float] = family.series.get((name, tuple(labels.items())), [])
+    return values

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import FakeFamily, FakeStages, RecordingReply, metric_values
+from tritalk import slo
+from tritalk.metrics import Registry
+from tritalk.talker.sessions import Sessions
+from tritalk.talker.settings import TalkerSettings
+from tritalk_client import wire
+from tritalk_client.errors import ErrorCode, TritalkError
+
+CHUNK = bytes(3200)
+
+
+class Conversation:
+    """A conversation with scripted stages."""
+
+    def __init__(self, stages: FakeStages, settings: TalkerSettings) -> None:
+        class Family(FakeFamily):
+            series = {}
+
+        self.family = Family
+        self.stages = stages
+        self.sessions = Sessions(stages, settings, Registry(Family, slo.default()))
+
+    def send(
+        self, request: wire.Request, audio: bytes = b"", *, start: bool = False, to: int = 7
+    ) -> RecordingReply:
+        reply = RecordingReply()
+        self.sessions.submit(to, request, audio, reply, start=start)
+        return reply
+
+    def open(self, *, to: int = 7) -> RecordingReply:
+        reply = self.send(wire.Configure(avatar_id="ada"), start=True, to=to)
+        reply.wait_closed()
+        return reply
+
+
+@pytest.fixture
+def stages() -> FakeStages:
+    return FakeStages()
+
+
+@pytest.fixture
+def conversation(stages: FakeStages) -> Iterator[Conversation]:
+    settings = TalkerSettings(llm_timeout_s=0.3, tts_timeout_s=0.3, animate_timeout_s=0.3)
+    conversation = Conversation(stages, settings)
+    yield conversation
+    stages.released.set()
+    conversation.sessions.close()
+    workers = [thread for thread in threading.enumerate() if thread.name == "session"]
+    assert workers == []
+
+
+def kinds(events: list[wire.Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def completed(reply: RecordingReply) -> wire.TurnCompleted:
+    last = reply.wait_closed()[-1]
+    assert isinstance(last, wire.TurnCompleted)
+    return last
+
+
+def test_a_spoken_question_is_transcribed_and_answered_in_voice_and_picture(
+    conversation: Conversation,
+) -> None:
+    conversation.open()
+    for _ in range(3):
+        assert conversation.send(wire.Audio(), CHUNK).wait_closed() == []
+
+    reply = conversation.send(wire.Audio(end_of_speech=True), CHUNK)
+
+    end = completed(reply)
+    assert kinds(reply.events)[:2] == ["Transcript", "TurnStarted"]
+    transcript = reply.events[0]
+    assert isinstance(transcript, wire.Transcript)
+    assert (transcript.text, transcript.audio_s) == ("How are you?", 0.4)
+    assert end.outcome == "answered"
+    assert end.reply == "I am fine. Thank you for asking. And you?"
+    assert conversation.stages.clauses == ["I am fine.", "Thank you for asking.", "And you?"]
+    assert reply.media == b"".join(b"fragment-%d." % index for index in range(7))
+
+
+def test_media_carries_the_clause_that_begins_in_it(conversation: Conversation) -> None:
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+    reply.wait_closed()
+
+    media = [event for event in reply.events if isinstance(event, wire.Media)]
+    assert [event.text for event in media if event.text] == conversation.stages.clauses
+    assert [event.index for event in media] == list(range(7))
+
+
+def test_the_first_media_leaves_before_the_last_word(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.05
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    times = completed(reply).stages_ms
+    assert times.first_frame is not None
+    assert times.last_token is not None
+    assert times.first_frame < times.last_token
+    order = kinds(reply.events)
+    assert order.index("Media") < len(order) - 1 - order[::-1].index("ReplyText")
+
+
+def test_the_history_reaches_the_next_prompt(conversation: Conversation) -> None:
+    conversation.open()
+    conversation.send(wire.Ask("Who are you?")).wait_closed()
+
+    conversation.send(wire.Ask("Why?")).wait_closed()
+
+    prompt = conversation.stages.prompts[1]
+    assert [message.role for message in prompt] == ["system", "user", "assistant", "user"]
+    assert [message.content for message in prompt[1:]] == [
+        "Who are you?",
+        "I am fine. Thank you for asking. And you?",
+        "Why?",
+    ]
+
+
+def test_a_script_is_spoken_as_it_is_without_the_language_model(
+    conversation: Conversation,
+) -> None:
+    conversation.open()
+
+    end = completed(conversation.send(wire.Say("Good morning. Please sit down.")))
+
+    assert end.outcome == "answered"
+    assert end.stages_ms.first_token is None
+    assert conversation.stages.prompts == []
+    assert conversation.stages.clauses == ["Good morning.", "Please sit down."]
+
+
+def test_an_interruption_ends_the_turn_and_frees_every_stage(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.05
+    stages.answer = ("Once upon a time. ", *["And then. "] * 100)
+    conversation.open()
+    reply = conversation.send(wire.Ask("Tell me a story."))
+    reply.wait_for(wire.Media)
+
+    conversation.send(wire.Interrupt())
+
+    end = completed(reply)
+    assert end.outcome == "interrupted"
+    interrupted = reply.events[-2]
+    assert isinstance(interrupted, wire.Interrupted)
+    assert interrupted.text.startswith("Once upon a time.")
+    assert interrupted.heard_s == end.media_s > 0
+    assert stages.cancelled_generations == [end.turn_id]
+    assert len(stages.cancelled_animations) >= 1
+    assert metric_values(conversation.family, "turns_total", outcome="interrupted") == [1]
+    assert len(metric_values(conversation.family, "turn_interrupt_latency_ms")) == 1
+
+
+def test_an_interruption_before_the_first_word_leaves_only_the_question_in_the_history(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.2
+    conversation.open()
+    reply = conversation.send(wire.Ask("Tell me a story."))
+    reply.wait_for(wire.TurnStarted)
+
+    conversation.send(wire.Interrupt())
+
+    assert completed(reply).outcome == "interrupted"
+    stages.token_delay_s = 0.0
+    conversation.send(wire.Ask("Go on.")).wait_closed()
+    contents = [message.content for message in stages.prompts[1][1:]]
+    assert contents == ["Tell me a story.", "Go on."]
+
+
+def test_a_new_question_interrupts_the_answer_to_the_old_one(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.05
+    conversation.open()
+    first = conversation.send(wire.Ask("One?"))
+    first.wait_for(wire.TurnStarted)
+
+    second = conversation.send(wire.Ask("Two?"))
+
+    assert completed(first).outcome == "interrupted"
+    assert completed(second).outcome == "answered"
+
+
+def test_a_client_that_goes_away_ends_its_turn(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.05
+    conversation.open()
+    reply = conversation.send(wire.Ask("One?"))
+    reply.wait_for(wire.TurnStarted)
+
+    reply.gone = True
+
+    assert completed(reply).outcome == "interrupted"
+    assert stages.cancelled_generations != []
+
+
+@pytest.mark.parametrize("stage", ["llm", "tts", "animate"])
+def test_a_stage_that_fails_ends_the_turn_and_not_the_conversation(
+    conversation: Conversation, stages: FakeStages, stage: str
+) -> None:
+    stages.errors[stage] = TritalkError(ErrorCode.INTERNAL, "broken", stage=stage)
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    assert completed(reply).outcome == "failed"
+    failure = next(event for event in reply.events if isinstance(event, wire.Failure))
+    assert (failure.stage, failure.code, failure.message) == (stage, "internal", "broken")
+    stages.errors.clear()
+    assert completed(conversation.send(wire.Ask("And now?"))).outcome == "answered"
+
+
+@pytest.mark.parametrize("stage", ["llm", "tts", "animate"])
+def test_a_stage_that_hangs_is_given_up_at_its_deadline(
+    conversation: Conversation, stages: FakeStages, stage: str
+) -> None:
+    stages.hang.add(stage)
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    assert completed(reply).outcome == "failed"
+    failure = next(event for event in reply.events if isinstance(event, wire.Failure))
+    assert (failure.stage, failure.code, failure.retryable) == (stage, "timeout", True)
+
+
+def test_an_answer_without_words_is_a_failure(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.answer = ("...", " !")
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    assert completed(reply).outcome == "failed"
+
+
+def test_a_question_that_is_not_understood_fails_its_turn_at_once(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.errors["asr"] = TritalkError(ErrorCode.NO_SPEECH, "nobody spoke", stage="asr")
+    conversation.open()
+
+    first = conversation.send(wire.Audio(), CHUNK)
+    rest = conversation.send(wire.Audio(end_of_speech=True), CHUNK)
+
+    assert completed(first).outcome == "failed"
+    assert rest.wait_closed() == []
+    stages.errors.clear()
+    again = conversation.send(wire.Audio(end_of_speech=True), CHUNK)
+    assert completed(again).outcome == "answered"
+
+
+def test_a_conversation_needs_an_avatar_that_exists(conversation: Conversation) -> None:
+    without = conversation.send(wire.Configure(), start=True)
+    unknown = conversation.send(wire.Configure(avatar_id="nobody"), start=True)
+
+    without.wait_closed()
+    unknown.wait_closed()
+    assert without.error is not None
+    assert without.error.code is ErrorCode.BAD_REQUEST
+    assert unknown.error is not None
+    assert unknown.error.code is ErrorCode.UNKNOWN_AVATAR
+
+
+def test_a_request_to_no_conversation_is_refused(conversation: Conversation) -> None:
+    with pytest.raises(TritalkError, match="START") as caught:
+        conversation.send(wire.Ask("Anyone?"), to=99)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_settings_change_in_mid_conversation_and_the_rest_stays(
+    conversation: Conversation,
+) -> None:
+    conversation.open()
+
+    reply = conversation.send(wire.Configure(system_prompt="Be brief.", language="de"))
+
+    started = reply.wait_closed()[0]
+    assert started == wire.Started("ada", "default", "de")
+    conversation.send(wire.Ask("Hm?")).wait_closed()
+    assert conversation.stages.prompts[0][0].content == "Be brief."
+
+
+def test_conversations_do_not_wait_for_each_other(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.meeting = threading.Barrier(5)
+    for number in range(1, 6):
+        conversation.open(to=number)
+
+    replies = [conversation.send(wire.Ask("Hi?"), to=number) for number in range(1, 6)]
+
+    # Each animation waits until all five are under way, which never is when one blocks another.
+    assert [completed(reply).outcome for reply in replies] == ["answered"] * 5
+
+
+def test_closing_ends_the_conversation_and_its_turn(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.05
+    conversation.open()
+    turn = conversation.send(wire.Ask("Tell me a story."))
+    turn.wait_for(wire.TurnStarted)
+
+    conversation.send(wire.Close()).wait_closed()
+
+    assert completed(turn).outcome == "interrupted"
+    with pytest.raises(TritalkError):
+        conversation.send(wire.Ask("Still there?"))
+    assert metric_values(conversation.family, "active_sessions") == [0]
+
+
+def test_the_metrics_of_a_turn_add_up(conversation: Conversation) -> None:
+    conversation.open()
+    conversation.send(wire.Audio(end_of_speech=True), CHUNK).wait_closed()
+
+    shares = {
+        stage: metric_values(conversation.family, "turn_latency_ms", stage=stage)
+        for stage in ("asr", "llm", "tts", "animate", "total")
+    }
+    assert all(len(values) == 1 for values in shares.values())
+    total = shares.pop("total")[0]
+    assert total == pytest.approx(sum(values[0] for values in shares.values()))
+    assert metric_values(conversation.family, "turns_total", outcome="answered") == [1]

@@ -1,0 +1,234 @@
+"""Words, voice and picture of one answer, each made while the next is under way."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from tritalk.talker.clauses import ClauseSplitter
+from tritalk.talker.clock import StageClock
+from tritalk.talker.stages import Speech, Stages
+from tritalk.talker.watch import StageWatch
+from tritalk_client import wire
+from tritalk_client.errors import TritalkError
+
+_CANCEL_TIMEOUT_S = 1.0
+_POLL_S = 1.0
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a turn has to do."""
+
+    turn_id: str
+    animation_id: int
+    """Sequence id of its animation."""
+    avatar_id: str
+    voice: str
+    speed: float
+    question: str
+    messages: Sequence[wire.ChatMessage]
+    """The prompt; empty when `script` is spoken as it is."""
+    sampling: wire.Sampling
+    script: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One media fragment on its way to the client."""
+
+    fragment: wire.Fragment
+    media: bytes
+    clause: str
+    """The clause that begins in it, empty when it goes on with the one before."""
+
+
+class Finished:
+    """The animation has ended; nothing follows."""
+
+
+class Wake:
+    """Not a product: the reader of the outbox should look up."""
+
+
+Item: TypeAlias = wire.ReplyText | Piece | TritalkError | Finished | Wake
+
+
+class Pipeline:
+    """Runs the language model, the voice and the animation of an assignment in a thread each.
+
+    The threads are joined by queues; what they make, and the first error, goes to `outbox`.
+
+    Args:
+        stages: The other models.
+        assignment: What to do.
+        clock: Stamped with each stage's first result.
+        splitter: Cuts the answer into clauses.
+        watch: Told when a stage works and when it rests.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        assignment: Assignment,
+        clock: StageClock,
+        splitter: ClauseSplitter,
+        watch: StageWatch,
+    ) -> None:
+        self.outbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self.text = ""
+        """The answer so far."""
+        self.usage: wire.Usage | None = None
+        self._stages = stages
+        self._assignment = assignment
+        self._clock = clock
+        self._splitter = splitter
+        self._watch = watch
+        self._stop = threading.Event()
+        self._animating = False
+        self._clauses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._speeches: queue.SimpleQueue[Speech | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        for worker in (self._think, self._speak, self._animate):
+            self._spawn(self._guard, worker)
+
+    def stop(self, *, cancel: bool) -> None:
+        """End every thread; with `cancel`, also what the stages still do for this answer."""
+        self._stop.set()
+        self._clauses.put(None)
+        self._speeches.put(None)
+        if not cancel:
+            return
+        cancels = [
+            self._spawn(self._attempt, self._cancel_generation),
+            self._spawn(self._attempt, self._cancel_animation),
+        ]
+        # A stage that does not even take its cancel must not hold up the end of the turn.
+        for thread in cancels:
+            thread.join(_CANCEL_TIMEOUT_S)
+
+    def _spawn(
+        self, target: Callable[[Callable[[], None]], None], work: Callable[[], None]
+    ) -> threading.Thread:
+        name = f"{self._assignment.turn_id}-{work.__name__}"
+        thread = threading.Thread(target=target, args=(work,), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _guard(self, worker: Callable[[], None]) -> None:
+        try:
+            worker()
+        except TritalkError as error:
+            self.outbox.put(error)
+
+    def _attempt(self, cancel: Callable[[], None]) -> None:
+        try:
+            cancel()
+        except TritalkError as error:
+            _log.warning("turn %s: cancel: %s", self._assignment.turn_id, error)
+
+    def _cancel_generation(self) -> None:
+        if self._assignment.messages:
+            self._stages.cancel_generation(self._assignment.turn_id)
+
+    def _cancel_animation(self) -> None:
+        if self._animating:
+            self._stages.cancel_animation(self._assignment.animation_id)
+
+    def _next(self, source: queue.SimpleQueue[_T | None]) -> _T | None:
+        """The next item of a queue; None at its end and when the turn is over."""
+        while not self._stop.is_set():
+            try:
+                return source.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+        return None
+
+    def _think(self) -> None:
+        """Ask the language model, or take the script, and cut the words into clauses."""
+        try:
+            if self._assignment.messages:
+                self._watch.beat("llm")
+                self._generate()
+                self._watch.rest("llm")
+            else:
+                self.text = self._assignment.script
+                self._say(self._splitter.feed(self.text))
+            self._say(self._splitter.flush())
+        finally:
+            self._clauses.put(None)
+
+    def _generate(self) -> None:
+        assignment = self._assignment
+        stream = self._stages.generate(assignment.turn_id, assignment.messages, assignment.sampling)
+        for item in stream:
+            # A stream that was cancelled is read to its end, which frees it.
+            if self._stop.is_set():
+                continue
+            self._watch.beat("llm")
+            if isinstance(item, wire.Usage):
+                self.usage = item
+                continue
+            self._clock.mark("first_token")
+            self.text += item
+            self.outbox.put(wire.ReplyText(assignment.turn_id, item, self._clock.times))
+            self._say(self._splitter.feed(item))
+        self._clock.mark("last_token")
+
+    def _say(self, clauses: list[str]) -> None:
+        for clause in clauses:
+            self._clock.mark("first_clause")
+            self._clauses.put(clause)
+
+    def _speak(self) -> None:
+        """Turn clauses into speech."""
+        try:
+            while (clause := self._next(self._clauses)) is not None:
+                self._watch.beat("tts")
+                speech = self._stages.synthesise(
+                    clause, self._assignment.voice, self._assignment.speed
+                )
+                self._watch.rest("tts")
+                self._clock.mark("first_audio")
+                self._speeches.put(speech)
+        finally:
+            self._speeches.put(None)
+
+    def _animate(self) -> None:
+        """Turn speech into media."""
+        while (speech := self._next(self._speeches)) is not None:
+            start, self._animating = not self._animating, True
+            self._animate_piece(speech, start=start, end=False)
+        if self._stop.is_set():
+            return
+        if self._animating:
+            self._animate_piece(None, start=False, end=True)
+        self.outbox.put(Finished())
+
+    def _animate_piece(self, speech: Speech | None, *, start: bool, end: bool) -> None:
+        assignment = self._assignment
+        self._watch.beat("animate")
+        clause = speech.text if speech is not None else ""
+        pieces = self._stages.animate(
+            assignment.animation_id, assignment.avatar_id, speech, start=start, end=end
+        )
+        for fragment, media in pieces:
+            if self._stop.is_set():
+                continue
+            self._watch.beat("animate")
+            self.outbox.put(Piece(fragment, media, clause))
+            clause = ""
+        self._watch.rest("animate")
+        if self._stop.is_set() and not end:
+            # The cancel of a turn that was stopped just now may have come before the sequence.
+            self._attempt(self._cancel_animation)

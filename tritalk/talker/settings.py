@@ -1,0 +1,37 @@
+"""Settings of the conversation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tritalk.settings import Settings
+
+
+class TalkerSettings(Settings):
+    """Parameters of `model_repository/talker/config.pbtxt`."""
+
+    voice: str = "default"
+    language: str = "en"
+    system_prompt: str = (
+        "You are a friendly assistant in a spoken conversation. "
+        "Answer in one to three short, plain sentences, without lists or symbols."
+    )
+    max_new_tokens: int = Field(default=96, ge=1, le=2048)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    repeat_penalty: float = Field(default=1.1, ge=0.5, le=2.0)
+    history_chars: int = Field(default=4000, ge=0)
+    """Characters of earlier messages that go into a prompt; the oldest are dropped first."""
+
+    first_clause_chars: int = Field(default=12, ge=1)
+    """The first clause of an answer may end at a comma once it has so many characters."""
+    clause_chars: int = Field(default=200, ge=20)
+    """A later clause that grows longer is cut at a comma or a space."""
+
+    asr_timeout_s: float = Field(default=15.0, gt=0)
+    llm_timeout_s: float = Field(default=15.0, gt=0)
+    """Longest wait for the next token."""
+    tts_timeout_s: float = Field(default=15.0, gt=0)
+    animate_timeout_s: float = Field(default=15.0, gt=0)
+    """Longest wait for the next fragment."""
+    session_idle_s: float = Field(default=300.0, gt=0)
+    """A conversation without a request for so long is closed."""
