@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+import pytest
+
+from tests.fakes import FakeFamily, metric_values
+from tritalk import metrics, slo
+from tritalk.metrics import ProcessMonitor, Registry
+
+
+@pytest.fixture
+def family() -> type[FakeFamily]:
+    class Family(FakeFamily):
+        series = {}
+
+    return Family
+
+
+def test_a_time_series_is_made_once_and_kept(family: type[FakeFamily]) -> None:
+    registry = Registry(family, slo.default())
+
+    registry(metrics.TURNS, "answered").increment(1)
+    registry(metrics.TURNS, "answered").increment(1)
+    registry(metrics.TURNS, "failed").increment(1)
+
+    assert metric_values(family, "turns_total", outcome="answered") == [2]
+    assert metric_values(family, "turns_total", outcome="failed") == [1]
+
+
+def test_the_labels_must_be_those_that_were_declared(family: type[FakeFamily]) -> None:
+    with pytest.raises(TypeError, match="outcome"):
+        Registry(family, slo.default())(metrics.TURNS)
+
+
+def test_the_monitor_reports_this_process_until_it_is_stopped(family: type[FakeFamily]) -> None:
+    monitor = ProcessMonitor(Registry(family, slo.default()), "asr", interval_s=0.01)
+    deadline = time.monotonic() + 10
+    while not metric_values(family, "process_resident_memory_bytes", module="asr"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    monitor.stop()
+
+    reported = metric_values(family, "process_resident_memory_bytes", module="asr")[0]
+    assert reported == pytest.approx(psutil.Process(os.getpid()).memory_info().rss, rel=0.5)
+    assert not monitor._thread.is_alive()
