@@ -12,7 +12,7 @@ _TOOTH_LENGTHS = (1.0, 0.88, 0.95, 0.85, 0.8)
 _UPPER_TOOTH = 0.020
 _LOWER_TOOTH = 0.010
 
-_TOOTH_BGR = (0.66, 0.73, 0.76)
+_TOOTH_BGR = (0.72, 0.80, 0.83)
 _CAVITY_BGR = (0.075, 0.065, 0.17)
 _TONGUE_BGR = (0.30, 0.27, 0.52)
 
@@ -36,7 +36,11 @@ class MouthInterior(nn.Module):
         length, seam = _dental_arch(x)
         self.register_buffer("tooth_length", length)
         self.register_buffer("tooth_light", 1 - 0.22 * seam)
-        for name, colour in (("tooth", _TOOTH_BGR), ("cavity", _CAVITY_BGR), ("tongue", _TONGUE_BGR)):
+        for name, colour in (
+            ("tooth", _TOOTH_BGR),
+            ("cavity", _CAVITY_BGR),
+            ("tongue", _TONGUE_BGR),
+        ):
             self.register_buffer(name, torch.tensor(colour).view(1, 3, 1, 1))
         # Both cheeks beside the nose: skin that beards, lips and hair leave free.
         self._cheek_rows = slice(int(0.05 * size), int(0.13 * size))
@@ -78,7 +82,7 @@ class MouthInterior(nn.Module):
         tongue = _smooth((depth - 0.55) / 0.35) * (1 - across) * ((gap - 0.022) / 0.03).clamp(0, 1)
         colour = dark + (self.tongue - dark) * (0.75 * tongue)[:, None]
 
-        shade = (1 - 0.6 * across) * self.tooth_light
+        shade = (1 - 0.5 * across) * self.tooth_light
         # A slit shows no teeth: a strip of even white would look like a mouthguard.
         bared = _smooth((height - 0.008) / 0.020)
         low_reach = torch.minimum(0.16 * height, torch.full_like(height, _LOWER_TOOTH))
@@ -86,9 +90,9 @@ class MouthInterior(nn.Module):
         low_light = 0.62 * shade * (0.6 + 0.4 * (above_lower / 0.008).clamp(0, 1))
         colour = colour + (self.tooth * low_light[:, None] - colour) * low[:, None]
 
-        reach = torch.minimum((0.34 + 0.2 * teeth) * height, _UPPER_TOOTH * self.tooth_length)
-        shown = self._band(reach - below) * bared * (0.45 + 0.55 * teeth) * (1 - across * across)
-        light = shade * (0.5 + 0.5 * (below / 0.012).clamp(0, 1))
+        reach = torch.minimum((0.32 + 0.2 * teeth) * height, _UPPER_TOOTH * self.tooth_length)
+        shown = self._band(reach - below) * bared * (0.75 + 0.25 * teeth) * (1 - across**3)
+        light = shade * (0.62 + 0.38 * (below / 0.010).clamp(0, 1))
         colour = colour + (self.tooth * light[:, None] - colour) * shown[:, None]
 
         opacity = torch.sigmoid(below / self._edge) * torch.sigmoid(above_lower / self._edge)

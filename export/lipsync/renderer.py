@@ -28,6 +28,13 @@ _GAP_ROUND = 0.012
 _UPPER_SHARE = 0.20
 """Part of the opening that the upper lip takes; the jaw takes the rest."""
 
+# When an open mouth is closed: how far from the lips' inner edges the picture is not trusted (teeth
+# show there, and the corners' shade), in the middle and at the corners, and the line drawn instead.
+_TRIM_MIDDLE = 0.004
+_TRIM_CORNER = 0.013
+_LINE_WIDTH = 0.0045
+_LINE_DARKNESS = 0.38
+
 
 class MouthRenderer(nn.Module):
     """Draws a mouth into an aligned face.
@@ -79,8 +86,10 @@ class MouthRenderer(nn.Module):
         region = face[:, self._top :, self._left : self._right].permute(0, 3, 1, 2)
         picture = region.float() / 255
         if upper is None or lower is None:
-            upper = lower = self.lip_line(picture)
-        drawn = self._draw(picture, mouth, upper, lower)
+            line = self.lip_line(picture)
+            drawn = self._draw(picture, mouth, line, line, closing=False)
+        else:
+            drawn = self._draw(picture, mouth, upper, lower, closing=True)
         pixels = (drawn * 255).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
         rows = face[:, self._top :]
         lower_part = torch.cat([rows[:, :, : self._left], pixels, rows[:, :, self._right :]], 2)
@@ -92,6 +101,8 @@ class MouthRenderer(nn.Module):
         mouth: torch.Tensor,
         upper: torch.Tensor,
         lower: torch.Tensor,
+        *,
+        closing: bool,
     ) -> torch.Tensor:
         x, y = self.x, self.y
         shape = mouth.clamp(0, 1).view(-1, 5, 1, 1)
@@ -113,6 +124,9 @@ class MouthRenderer(nn.Module):
         open_now = (from_lower - from_upper).clamp(min=0) * inside
         from_lower = from_upper + open_now
         seam = from_upper + 0.3 * open_now
+        if closing:
+            trim, line = self._closing(mouth_x)
+            from_upper, from_lower = from_upper - trim, from_lower + trim
         lens = (1 - (mouth_x / (MOUTH_HALF_WIDTH * 0.97)) ** 2).clamp(min=1e-4)
         profile = lens ** (0.95 - 0.45 * rounding)
         to_upper = seam - _UPPER_SHARE * gap * profile
@@ -131,7 +145,8 @@ class MouthRenderer(nn.Module):
         past = lower_half * past_lower - (1 - lower_half) * past_upper
         shift = lower_half * shift_lower + (1 - lower_half) * shift_upper
         lips = past * thin * torch.exp(-((past / 0.035) ** 2))
-        source_y = y + (past + lips + (lower_half * to_lower + (1 - lower_half) * to_upper) - shift - y) * self.side_fade
+        edge = lower_half * to_lower + (1 - lower_half) * to_upper
+        source_y = y + (edge + past + lips - shift - y) * self.side_fade
 
         warped = functional.grid_sample(
             picture,
@@ -140,10 +155,21 @@ class MouthRenderer(nn.Module):
             padding_mode="border",
             align_corners=False,
         )
+        if closing:
+            warped = warped * (1 - line * torch.exp(-(((y - seam) / _LINE_WIDTH) ** 2)))[:, None]
         interior, alpha = self.interior(
             picture, u=u, upper=to_upper, height=height, gap=gap, teeth=teeth
         )
         return warped + (interior - warped) * alpha
+
+    @staticmethod
+    def _closing(mouth_x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """How much is cut off each lip, and how dark the line between them is, per column."""
+        place = mouth_x.abs() / MOUTH_HALF_WIDTH
+        corner = torch.exp(-(((place - 0.97) / 0.20) ** 2))
+        middle = _smooth((1.0 - place) / 0.15)
+        trim = torch.maximum(_TRIM_MIDDLE * middle, _TRIM_CORNER * corner)
+        return trim, _LINE_DARKNESS * _smooth((1.04 - place) / 0.20)
 
     def _grid(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Crop coordinates to the −1…1 of `grid_sample` on the region."""

@@ -5,7 +5,9 @@ Both are plain opset 17 graphs without custom operators, uint8 pictures in and o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 import torch
@@ -21,10 +23,12 @@ CLOSER_SIZE = 512
 
 _OPSET = 17
 
-# A regression to the mean flattens extremes, and rest is rarely exactly 0: what the network says is
-# stretched and lowered before it is drawn, one gain and bias per parameter.
-_GAIN = (1.3, 1.1, 1.3, 1.4, 1.2)
-_BIAS = (-0.06, 0.0, -0.08, -0.08, 0.0)
+
+class Stretch(NamedTuple):
+    """What is done to what the network says before it is drawn: gain and bias per parameter."""
+
+    gain: Sequence[float]
+    bias: Sequence[float]
 
 
 class Generator(nn.Module):
@@ -32,15 +36,16 @@ class Generator(nn.Module):
 
     Args:
         network: The trained network.
+        stretch: Its calibration.
         size: Side of the crop in pixels.
     """
 
-    def __init__(self, network: MouthNetwork, size: int = CROP_SIZE) -> None:
+    def __init__(self, network: MouthNetwork, stretch: Stretch, size: int = CROP_SIZE) -> None:
         super().__init__()
         self.network = network
         self.renderer = MouthRenderer(size)
-        self.register_buffer("gain", torch.tensor(_GAIN))
-        self.register_buffer("bias", torch.tensor(_BIAS))
+        self.register_buffer("gain", torch.tensor(stretch.gain))
+        self.register_buffer("bias", torch.tensor(stretch.bias))
 
     def forward(self, windows: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
         """uint8 `[N, size, size, 3]` BGR.
@@ -49,7 +54,9 @@ class Generator(nn.Module):
             windows: float32 `[N, 1, 80, 16]`.
             faces: uint8 `[N, size, size, 6]`, BGR twice; channels 3–5 are drawn on.
         """
-        drawn: torch.Tensor = self.renderer(faces[..., 3:], self.network(windows) * self.gain + self.bias)
+        drawn: torch.Tensor = self.renderer(
+            faces[..., 3:], self.network(windows) * self.gain + self.bias
+        )
         return drawn
 
 
@@ -60,22 +67,20 @@ class MouthCloser(nn.Module):
         super().__init__()
         self.renderer = MouthRenderer(CLOSER_SIZE)
 
-    def forward(
-        self, face: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, face: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
         """uint8 `[N, 512, 512, 3]` BGR; the arguments are those of `MouthRenderer.forward`."""
         rest = torch.zeros(face.shape[0], len(PARAMETERS))
         closed: torch.Tensor = self.renderer(face, rest, upper, lower)
         return closed
 
 
-def export_generator(network: MouthNetwork, path: Path) -> None:
+def export_generator(network: MouthNetwork, stretch: Stretch, path: Path) -> None:
     """Write the generator: MEL and FACE in, MOUTH out, any batch."""
     example = (
         torch.zeros(2, 1, 80, 16),
         torch.zeros(2, CROP_SIZE, CROP_SIZE, 6, dtype=torch.uint8),
     )
-    _export(Generator(network), example, ("MEL", "FACE"), "MOUTH", path)
+    _export(Generator(network, stretch), example, ("MEL", "FACE"), "MOUTH", path)
 
 
 def export_mouth_closer(path: Path) -> None:

@@ -1,0 +1,47 @@
+"""The training set on disk: clips, their mel spectrograms and Rhubarb's labels.
+
+python -m export.lipsync.corpus FOLDER makes it; what is already there is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from export.lipsync import rhubarb, speech
+from tritalk.mel import SAMPLE_RATE_HZ
+
+
+def main() -> None:
+    """Synthesise and label."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rhubarb", type=Path, required=True, help="folder of Rhubarb's program")
+    parser.add_argument("--hibari-minutes", type=float, default=18.0)
+    parser.add_argument("--flite-minutes", type=float, default=3.5, help="of each of four voices")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    spoken_s = 0.0
+    for clip in speech.clips(
+        seed=options.seed,
+        hibari_minutes=options.hibari_minutes,
+        flite_minutes=options.flite_minutes,
+    ):
+        spoken_s += len(clip.samples) / SAMPLE_RATE_HZ
+        path = options.folder / f"{clip.name}.npz"
+        if not path.exists():
+            shapes = rhubarb.mouth_shapes(clip.samples, options.rhubarb)
+            np.savez(
+                path,
+                samples=clip.samples,
+                starts_s=np.array([shape.start_s for shape in shapes]),
+                names=np.array([shape.name for shape in shapes]),
+            )
+        print(f"{clip.name}: {spoken_s / 60:.1f} min", flush=True)
+
+
+if __name__ == "__main__":
+    main()
