@@ -1,0 +1,168 @@
+"""A small process between the supervisor and tritonserver, so that nothing outlives the supervisor.
+
+It is started as a script, with this file's own imports only. The first line of its standard input
+is the order (JSON); the end of the input, which comes also when the supervisor is killed, means
+"stop". It answers with one JSON line when tritonserver has started and one when everything is
+gone. tritonserver itself dies when this process dies. Its standard error is tritonserver's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SHARED_MEMORY = Path("/dev/shm")
+# Triton's Python backend has this path in its code, so a private folder is no choice.
+ENVIRONMENTS = Path("/tmp")
+ENVIRONMENT_PATTERN = "python_env_*"
+
+_POLL_S = 0.1
+_BACKEND_LOAD_S = 30.0
+"""How long after its start a server may load the Python backend, which makes such a folder."""
+_STUBS_S = 2.0
+"""How long stubs may take to notice that their server is gone."""
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def guard(order: dict[str, Any], stop_requested: Callable[[], bool]) -> dict[str, Any]:
+    """Run a server until it ends or is asked to, and leave nothing of it behind.
+
+    Args:
+        order: `command`, `environment`, `grace_s` (seconds from the polite signal to the other),
+            `shm_prefix` and `folder` (removed at the end).
+        stop_requested: Asked every tenth of a second.
+
+    Returns:
+        `code` (the server's exit code, negative for a signal), `requested` (whether the stop was),
+        `forced` (whether it had to be killed), `stubs_killed`, `shared_memory_removed`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Stubs whose server is gone become children of this process, where they are found.
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    guardian = os.getpid()
+    before = _environments()
+
+    def die_with_guardian() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != guardian:
+            os._exit(1)
+
+    server = subprocess.Popen(
+        order["command"],
+        env=order["environment"],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        preexec_fn=die_with_guardian,
+        # Python ignores SIGPIPE; a server whose log nobody reads any more must still end in order.
+        restore_signals=False,
+    )
+    _report("started", pid=server.pid)
+    environments: set[Path] = set()
+    look_until = time.monotonic() + _BACKEND_LOAD_S
+    while server.poll() is None and not stop_requested():
+        if not environments and time.monotonic() < look_until:
+            environments = _environments() - before
+    requested = server.returncode is None
+    forced = _end(server, order["grace_s"])
+    stubs_killed = _end_stubs()
+    if server.returncode != 0:
+        _remove_environments(environments)
+    return {
+        "code": server.returncode,
+        "requested": requested,
+        "forced": forced,
+        "stubs_killed": stubs_killed,
+        "shared_memory_removed": remove_leftovers(order["shm_prefix"], Path(order["folder"])),
+    }
+
+
+def remove_leftovers(shm_prefix: str, folder: Path) -> int:
+    """Remove a server's shared memory and its runtime folder; the number of regions removed."""
+    regions = list(SHARED_MEMORY.glob(f"{shm_prefix}*"))
+    for region in regions:
+        region.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    return len(regions)
+
+
+def _environments() -> set[Path]:
+    return set(ENVIRONMENTS.glob(ENVIRONMENT_PATTERN))
+
+
+def _remove_environments(folders: set[Path]) -> None:
+    """Remove the (empty) folder that a server leaves behind when it does not end in order."""
+    left = [folder for folder in folders if folder.is_dir()]
+    # Two that appeared at once are of two servers, and nothing says which is whose.
+    if len(left) == 1 and not any(left[0].iterdir()):
+        left[0].rmdir()
+
+
+def _end(server: subprocess.Popen[bytes], grace_s: float) -> bool:
+    """End the server, politely first; whether it had to be killed."""
+    if server.poll() is not None:
+        return False
+    server.terminate()
+    try:
+        server.wait(timeout=grace_s)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(timeout=_STUBS_S)
+        return True
+    return False
+
+
+def _end_stubs() -> int:
+    """Wait until no descendant is left, and kill those that stay; how many were killed."""
+    deadline = time.monotonic() + _STUBS_S
+    killed = 0
+    while stubs := psutil.Process().children(recursive=True):
+        _, alive = psutil.wait_procs(stubs, timeout=max(0.0, deadline - time.monotonic()))
+        for stub in alive:
+            stub.kill()
+        killed += len(alive)
+        psutil.wait_procs(alive, timeout=_STUBS_S)
+    return killed
+
+
+def _report(event: str, **fields: Any) -> None:
+    # A supervisor that is gone does not read it, which is no reason to stop cleaning up.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), json.dumps({"event": event, **fields}).encode() + b"\n")
+
+
+def main() -> None:
+    """Take the order, guard the server, report the end."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ask)
+    stdin = sys.stdin.fileno()
+    order = json.loads(sys.stdin.readline())
+
+    def stop_requested() -> bool:
+        readable, _, _ = select.select([stdin], [], [], _POLL_S)
+        return asked or bool(readable)
+
+    _report("ended", **guard(order, stop_requested))
+
+
+if __name__ == "__main__":
+    main()
