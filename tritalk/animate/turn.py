@@ -1,0 +1,223 @@
+"""One turn: pieces of speech in, media fragments out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tritalk.animate.canvas import Canvas
+from tritalk.animate.encoder import FRAMES_PER_SECOND, MediaEncoder
+from tritalk.animate.portrait import Portrait
+from tritalk.animate.schedule import Playback, should_cut, steps
+from tritalk.animate.settings import AnimateSettings
+from tritalk.animate.speech import Speech
+from tritalk.audio import Samples
+from tritalk.metrics import Instrument
+from tritalk_client import wire
+from tritalk_client.errors import ErrorCode, TritalkError
+
+Mouths: TypeAlias = npt.NDArray[np.uint8]
+"""uint8 `[n, 256, 256, 3]` BGR."""
+
+Generate: TypeAlias = Callable[[Samples, Mouths], Mouths]
+"""Draws mouths: mel float32 `[n, 1, 80, 16]` and face uint8 `[n, 256, 256, 6]` to `Mouths`.
+
+Raises `TritalkError` when it cannot.
+"""
+
+# One step is drawn while the one before it is encoded.
+_STEPS_IN_WORK = 2
+
+NO_SAMPLES: Samples = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Media:
+    """A media fragment and what is said of it."""
+
+    data: bytes
+    fragment: wire.Fragment
+
+
+@dataclass(frozen=True)
+class Meters:
+    """Where a turn's work is measured."""
+
+    fps: Instrument
+    mel_ms: Instrument
+
+
+@dataclass(frozen=True)
+class _Step:
+    frames: range
+    spoken: bool
+    mouths: Future[Mouths]
+
+
+class Turn:
+    """Animates one answer as one continuous video; `cancel` alone may be called by other threads.
+
+    Args:
+        portrait: Who speaks.
+        sample_rate_hz: Rate of the speech, one of `encoder.SAMPLE_RATES_HZ`.
+        generate: Draws the mouths; is called in a thread of the turn's own.
+        settings: Lengths of steps and fragments, time-out of the generator.
+        meters: Where the work is measured.
+        clock: Seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        portrait: Portrait,
+        sample_rate_hz: int,
+        generate: Generate,
+        *,
+        settings: AnimateSettings,
+        meters: Meters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        height, width = portrait.image.shape[:2]
+        self._portrait = portrait
+        self._generate = generate
+        self._settings = settings
+        self._meters = meters
+        self._clock = clock
+        self._canvas = Canvas(portrait.image, portrait.paster)
+        self._encoder = MediaEncoder(width, height, sample_rate_hz)
+        self._speech = Speech(sample_rate_hz)
+        self._playback = Playback()
+        self._cancelled = threading.Event()
+        self._drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="animate-draw")
+        self._frames = 0
+        self._fragments = 0
+        self._spoken = False
+        self._finished = False
+        self._work_began = clock()
+
+    def speak(
+        self, samples: Samples, last: bool, following: Callable[[], Samples] = lambda: NO_SAMPLES
+    ) -> Iterator[Media]:
+        """Animate the next piece of speech, of any length.
+
+        What is left of it beyond its last whole frame goes into the next piece, or is completed
+        with silence when it is the last. Ends early, without the rest, once the turn is cancelled.
+
+        Args:
+            samples: The piece.
+            last: Whether the turn ends with it.
+            following: The piece after it, if it is there already: it shapes the last mouths of this
+                one. Without it they are drawn as before silence, in which clauses end.
+
+        Raises:
+            TritalkError: The generator failed (as it says), or TIMEOUT when it did not answer.
+        """
+        self._work_began = self._clock()
+        self._speech.append(samples)
+        self._encoder.add_audio(samples)
+        if last:
+            self._encoder.add_audio(self._speech.pad())
+        end = self._speech.frames
+        for step, mouths in self._drawn(end, following):
+            for mouth in mouths:
+                self._encoder.add_frame(self._canvas.draw(mouth))
+            self._spoken |= step.spoken
+            if step.frames.stop == end:
+                break
+            if self._should_cut():
+                yield self._media(self._encoder.cut(), step.frames.stop)
+        if self._cancelled.is_set():
+            return
+        if last:
+            yield from self._last(end)
+        elif self._encoder.pending_frames:
+            yield self._media(self._encoder.cut(), end)
+
+    def cancel(self) -> None:
+        """Stop after the step in work; `speak` then ends."""
+        self._cancelled.set()
+
+    def finish(self) -> Iterator[Media]:
+        """What a cancelled turn still needs to end well: the audio of its last frames, if any."""
+        if not self._finished:
+            self._encoder.abandon()
+            self._spoken = False
+            yield from self._last(self._frames)
+
+    def close(self) -> None:
+        """Free the encoder and the thread; a generator call that hangs is not waited for."""
+        self._drawing.shutdown(wait=False, cancel_futures=True)
+        self._encoder.close()
+
+    def _drawn(self, end: int, following: Callable[[], Samples]) -> Iterator[tuple[_Step, Mouths]]:
+        waiting = deque(steps(self._encoded_frames, end, self._settings.step_frames))
+        in_work: deque[_Step] = deque()
+        while (waiting or in_work) and not self._cancelled.is_set():
+            while waiting and len(in_work) < _STEPS_IN_WORK:
+                in_work.append(self._begin(waiting.popleft(), following()))
+            step = in_work.popleft()
+            try:
+                yield step, step.mouths.result(self._settings.generator_timeout_s)
+            except FutureTimeoutError as error:
+                raise TritalkError(
+                    ErrorCode.TIMEOUT,
+                    f"no mouths within {self._settings.generator_timeout_s:g} s "
+                    "(generator_timeout_s); is wav2lip overloaded?",
+                ) from error
+        for step in in_work:
+            step.mouths.cancel()
+
+    def _begin(self, frames: range, following: Samples) -> _Step:
+        spoken = self._speech.is_spoken(frames)
+        began = self._clock()
+        mel = self._speech.windows(frames, following)
+        self._meters.mel_ms.observe((self._clock() - began) * 1000)
+        faces = self._portrait.faces[: len(frames)]
+        return _Step(frames, spoken, self._drawing.submit(self._generate, mel, faces))
+
+    @property
+    def _encoded_frames(self) -> int:
+        return self._frames + self._encoder.pending_frames
+
+    def _should_cut(self) -> bool:
+        return should_cut(
+            self._encoder.pending_frames,
+            self._playback.lead_frames(self._clock()),
+            first_frames=self._settings.step_frames,
+            longest_frames=self._settings.longest_fragment_frames,
+        )
+
+    def _last(self, end: int) -> Iterator[Media]:
+        self._finished = True
+        data = self._encoder.finish()
+        if data:
+            yield self._media(data, end)
+
+    def _media(self, data: bytes, end: int) -> Media:
+        """A fragment that brings the frames up to `end`."""
+        frames = end - self._frames
+        now = self._clock()
+        if frames and now > self._work_began:
+            self._meters.fps.observe(frames / (now - self._work_began))
+        self._work_began = now
+        self._playback.sent(frames, now)
+        fragment = wire.Fragment(
+            index=self._fragments,
+            start_s=self._frames / FRAMES_PER_SECOND,
+            duration_s=frames / FRAMES_PER_SECOND,
+            frames=frames,
+            samples=frames * self._speech.samples_per_frame,
+            spoken=self._spoken,
+        )
+        self._frames = end
+        self._fragments += 1
+        self._spoken = False
+        return Media(data, fragment)
