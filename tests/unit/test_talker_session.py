@@ -260,6 +260,7 @@ def test_a_question_that_is_not_understood_fails_its_turn_at_once(
     rest = conversation.send(wire.Audio(end_of_speech=True), CHUNK)
 
     assert completed(first).outcome == "failed"
+    assert kinds(first.events) == ["TurnStarted", "Failure", "TurnCompleted"]
     assert rest.wait_closed() == []
     stages.errors.clear()
     again = conversation.send(wire.Audio(end_of_speech=True), CHUNK)

@@ -215,6 +215,7 @@ class Session:
         self, turn_id: str, error: TritalkError, clock: StageClock, reply: Reply
     ) -> None:
         """Tell that a question could not be understood; there is nothing to answer."""
+        reply.send(wire.TurnStarted(turn_id, ""))
         reply.send(wire.Failure(error.stage, error.code, error.message, error.retryable, turn_id))
         clock.mark("total")
         reply.send(wire.TurnCompleted(turn_id, "failed", "", 0.0, clock.times))
