@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
 from tritalk import face_geometry as geometry
 from tritalk.avatar.mesh import Mesh
 
 _SIDE = 512
-
-# The parabolas do not follow a smile exactly, and what shows between them after closing is teeth:
-# both are moved apart by so much of the crop, in the middle and at the corners. Judged by eye on
-# seven smiles.
-_MARGIN = 0.011
-_CORNER_MARGIN = 0.003
 
 
 class MouthCloser:
@@ -44,14 +37,12 @@ class MouthCloser:
         """The portrait with its mouth closed, as a new array."""
         to_crop = geometry.align(mesh.landmarks, _SIDE)
         upper, lower = mesh.lip_curves(to_crop, _SIDE)
-        bulge = _MARGIN - _CORNER_MARGIN
-        margin = np.array([_MARGIN, 0, -bulge], np.float32)
         (closed,) = self._session.run(
             ["CLOSED"],
             {
                 "FACE": geometry.crop(portrait, to_crop, _SIDE)[None],
-                "UPPER": (upper - margin)[None],
-                "LOWER": (lower + margin)[None],
+                "UPPER": upper[None],
+                "LOWER": lower[None],
             },
         )
         result = portrait.copy()

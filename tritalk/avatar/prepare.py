@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from tritalk import face_geometry as geometry
 from tritalk.avatar import checks
@@ -91,6 +92,14 @@ class AvatarMaker:
             face=geometry.crop(portrait, to_crop),
             to_crop=to_crop,
         )
+
+    def warm_up(self) -> None:
+        """Run every network once, so that the first portrait does not pay for it."""
+        blank = np.full((256, 256, 3), 128, np.uint8)
+        landmarks = np.array([[100.0, 100], [156, 100], [128, 130], [108, 160], [148, 160]])
+        face = Face(64, 48, 128, 160, landmarks, 1.0)
+        self._detect(blank)
+        self._close_mouth(blank, self._mesh(blank, face))
 
     def _find(self, portrait: geometry.Image) -> list[Face]:
         """The faces of a portrait; says so when they would be found in the turned picture."""
