@@ -85,12 +85,17 @@ class TritalkError(Exception):
                 own in front of the JSON; they are dropped.
             default: The code of a message that carries none.
         """
+        return cls.find_in(text) or cls(default, text)
+
+    @classmethod
+    def find_in(cls, text: str) -> TritalkError | None:
+        """The error of ours that an error message of Triton's carries, None when it has none."""
         start = text.find('{"code":')
-        if start >= 0:
-            end = text.rfind("}") + 1
-            try:
-                error = msgspec.json.decode(text[start:end].encode(), type=_WireError)
-            except msgspec.DecodeError:
-                return cls(default, text)
-            return cls(error.code, error.message, stage=error.stage)
-        return cls(default, text)
+        if start < 0:
+            return None
+        end = text.rfind("}") + 1
+        try:
+            error = msgspec.json.decode(text[start:end].encode(), type=_WireError)
+        except msgspec.DecodeError:
+            return None
+        return cls(error.code, error.message, stage=error.stage)

@@ -1,0 +1,199 @@
+"""The calls that are no conversation: what is sent, and how the reply is read; no I/O."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tritalk_client import events, wire
+from tritalk_client.audio import Recording, read_recording
+from tritalk_client.errors import ErrorCode, TritalkError
+from tritalk_client.events import Fragment
+from tritalk_client.protocol import (
+    InferRequest,
+    InferResponse,
+    StreamResponse,
+    checked_text,
+    from_server,
+    infer_request,
+    model_error,
+    new_sequence_id,
+    output_bytes,
+    output_int,
+)
+from tritalk_client.settings import Avatar, avatar_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request with one response.
+
+    Attributes:
+        request: What to send.
+        read: Turns the response into the result.
+    """
+
+    request: InferRequest
+    read: Callable[[InferResponse], T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """Synthesised speech.
+
+    Attributes:
+        pcm: Signed 16-bit little-endian mono PCM.
+        sample_rate_hz: The voice's sample rate.
+        phonemes: When each phoneme is heard; empty when the voice does not know.
+    """
+
+    pcm: bytes
+    sample_rate_hz: int
+    phonemes: tuple[wire.PhonemeTiming, ...]
+
+    @property
+    def samples(self) -> npt.NDArray[np.int16]:
+        """The samples, int16 `[samples]`."""
+        return np.frombuffer(self.pcm, dtype="<i2").astype(np.int16)
+
+
+def register_avatar(image: str | os.PathLike[str] | bytes) -> Call[wire.AvatarInfo]:
+    """Prepare a portrait.
+
+    Raises:
+        TritalkError: BAD_IMAGE when the file cannot be read or is empty, TOO_LARGE over 16 MiB.
+    """
+    data = image if isinstance(image, bytes) else _read_image(Path(image))
+    if not data:
+        raise TritalkError(ErrorCode.BAD_IMAGE, "the portrait is an empty file")
+    _check_image_size(len(data))
+    return Call(
+        _avatar_request(wire.AvatarRegister(), data),
+        lambda response: _avatar_reply(response, wire.AvatarInfo),
+    )
+
+
+def avatars() -> Call[list[wire.AvatarInfo]]:
+    """List the portraits."""
+    return Call(
+        _avatar_request(wire.AvatarList()),
+        lambda response: _avatar_reply(response, list[wire.AvatarInfo]),
+    )
+
+
+def delete_avatar(avatar: Avatar) -> Call[None]:
+    """Delete a portrait."""
+    command = wire.AvatarDelete(avatar_id=avatar_id(avatar))
+    return Call(_avatar_request(command), lambda response: None)
+
+
+def transcribe(
+    recording: Recording, *, sample_rate_hz: int | None, language: str
+) -> Call[wire.Transcript]:
+    """Recognise a recording; raises as `read_recording`."""
+    tensors = {
+        "AUDIO": read_recording(recording, sample_rate_hz=sample_rate_hz),
+        "OPTIONS": wire.encode(wire.RecognitionOptions(language=language)),
+    }
+    return Call(
+        infer_request("asr", tensors, sequence_id=new_sequence_id(), start=True, end=True),
+        lambda response: from_server(
+            lambda data: wire.decode(data, wire.Transcript), output_bytes(response, "TRANSCRIPT")
+        ),
+    )
+
+
+def synthesise(text: str, *, voice: str, speed: float) -> Call[Speech]:
+    """Speak a text.
+
+    Raises:
+        TritalkError: BAD_REQUEST for an empty text, TOO_LARGE for one that is too long.
+    """
+    tensors: dict[str, bytes | float] = {
+        "TEXT": checked_text(text).encode(),
+        "VOICE": voice.encode(),
+        "SPEED": speed,
+    }
+    return Call(infer_request("tts", tensors), _read_speech)
+
+
+def narrate(text: str, avatar: Avatar, *, voice: str, speed: float) -> InferRequest:
+    """The request for a narration; its responses are read by `read_fragment`.
+
+    Raises:
+        TritalkError: BAD_REQUEST for an empty text, TOO_LARGE for one that is too long.
+    """
+    options = wire.AnimateOptions(avatar_id=avatar_id(avatar))
+    tensors: dict[str, bytes | float] = {
+        "TEXT": checked_text(text).encode(),
+        "VOICE": voice.encode(),
+        "SPEED": speed,
+        "OPTIONS": wire.encode(options),
+    }
+    return infer_request("narrate", tensors, sequence_id=new_sequence_id(), start=True, end=True)
+
+
+def read_fragment(response: StreamResponse, server: str) -> Fragment | None:
+    """The fragment in a response of a narration, None when it carries none.
+
+    Raises:
+        TritalkError: What the server refused or failed at.
+    """
+    if response.error_message:
+        raise model_error(response.error_message, server)
+    data = output_bytes(response.infer_response, "FRAGMENT")
+    if not data:
+        return None
+    fragment = from_server(lambda message: wire.decode(message, wire.Fragment), data)
+    return events.join_fragment(fragment, output_bytes(response.infer_response, "MEDIA"))
+
+
+def _avatar_request(command: wire.AvatarCommand, image: bytes = b"") -> InferRequest:
+    tensors = {"COMMAND": wire.encode(command)}
+    if image:
+        tensors["IMAGE"] = image
+    return infer_request("avatar", tensors)
+
+
+def _avatar_reply(response: InferResponse, kind: type[T]) -> T:
+    data = output_bytes(response, "AVATAR")
+    return from_server(lambda message: wire.decode(message, kind), data)
+
+
+def _read_speech(response: InferResponse) -> Speech:
+    timing = from_server(
+        lambda message: wire.decode(message, list[wire.PhonemeTiming]),
+        output_bytes(response, "TIMING") or b"[]",
+    )
+    return Speech(
+        pcm=output_bytes(response, "AUDIO"),
+        sample_rate_hz=output_int(response, "SAMPLE_RATE"),
+        phonemes=tuple(timing),
+    )
+
+
+def _read_image(path: Path) -> bytes:
+    try:
+        _check_image_size(path.stat().st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise TritalkError(
+            ErrorCode.BAD_IMAGE, f"cannot read the portrait {path}: {error.strerror}"
+        ) from error
+
+
+def _check_image_size(size: int) -> None:
+    if size > wire.MAX_IMAGE_BYTES:
+        raise TritalkError(
+            ErrorCode.TOO_LARGE,
+            f"the portrait has {size} bytes, at most {wire.MAX_IMAGE_BYTES} are taken: "
+            "make it smaller, or save it as JPEG",
+        )

@@ -1,0 +1,69 @@
+"""What a user of the SDK iterates over: the events of `wire.py`, media with its bytes."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from tritalk_client import wire
+from tritalk_client.wire import (
+    Failure,
+    Interrupted,
+    ReplyText,
+    StageTimes,
+    Started,
+    Transcript,
+    TurnCompleted,
+    TurnStarted,
+)
+
+__all__ = [
+    "Event",
+    "Failure",
+    "Fragment",
+    "Interrupted",
+    "Media",
+    "ReplyText",
+    "StageTimes",
+    "Started",
+    "Transcript",
+    "TurnCompleted",
+    "TurnStarted",
+]
+
+
+class Media(wire.Media, kw_only=True):
+    """A piece of the answer's video; the pieces of a turn, joined, are a playable MP4."""
+
+    data: bytes
+    """Fragmented MP4 (H.264 and AAC)."""
+
+
+class Fragment(wire.Fragment, kw_only=True):
+    """A piece of a narration's video; the pieces, joined, are a playable MP4."""
+
+    data: bytes
+    """Fragmented MP4 (H.264 and AAC)."""
+
+
+Event: TypeAlias = (
+    Started | Transcript | TurnStarted | ReplyText | Media | Interrupted | TurnCompleted | Failure
+)
+
+
+def join(event: wire.Event, data: bytes) -> Event:
+    """An event of the wire as the user sees it.
+
+    Args:
+        event: The `EVENT` tensor's message.
+        data: The `MEDIA` tensor; only a media event has something in it.
+    """
+    if isinstance(event, wire.Media):
+        return Media(**msgspec.structs.asdict(event), data=data)
+    return event
+
+
+def join_fragment(fragment: wire.Fragment, data: bytes) -> Fragment:
+    """A fragment of a narration with its bytes."""
+    return Fragment(**msgspec.structs.asdict(fragment), data=data)
