@@ -30,11 +30,16 @@ def output_dir() -> Path:
 def write(name: str, results: dict[str, Any]) -> Path:
     """Write the results of a measurement as `out/NAME.json`, with machine, versions, revision."""
     path = output_dir() / f"{name}.json"
-    document = {**results, "machine": machine(), "versions": versions(), "revision": revision()}
+    document = {**results, **provenance()}
     partial = path.with_suffix(".json.part")
     partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def provenance() -> dict[str, Any]:
+    """What every result carries: the machine, the versions and the revision it belongs to."""
+    return {"machine": machine(), "versions": versions(), "revision": revision()}
 
 
 def machine() -> dict[str, Any]:
