@@ -42,7 +42,7 @@ def arguments(
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         # The supervisor tells which model failed and why, and stops the server itself.
         "--exit-on-error=false",
-        f"--exit-timeout-secs={max(1, int(options.stop_timeout_s) - 4)}",
+        f"--exit-timeout-secs={max(1, int(options.stop_timeout_s) - 5)}",
     ]
 
 

@@ -80,7 +80,7 @@ def guard(order: dict[str, Any], stop_requested: Callable[[], bool]) -> dict[str
     forced = _end(server, order["grace_s"])
     stubs_killed = _end_stubs()
     if server.returncode != 0:
-        _remove_environments(environments)
+        _remove_environments(environments or _environments() - before)
     return {
         "code": server.returncode,
         "requested": requested,

@@ -10,7 +10,7 @@ from typing import TextIO
 
 _KEPT_LINES = 2000
 
-# What every machine without a GPU is told at each start, and needs to know at none.
+# What every machine without a GPU is told at each start, and what every stop says.
 _HARMLESS = re.compile(
     r"CudaDriverHelper has not been initialized"
     r"|Unable to allocate pinned system memory"
@@ -18,6 +18,8 @@ _HARMLESS = re.compile(
     r"|DCGM unable to start"
     r"|CUDA driver version is insufficient"
     r"|CUDA memory pool disabled"
+    r"|^Signal \(15\) received"
+    r"|Non-graceful termination detected"
 )
 _SEVERITY = re.compile(r"^[EF]\d{4} [\d:.]+ \d+ \S+\] (.*)$")
 
@@ -26,13 +28,16 @@ class ServerLog:
     """The last lines of a server's log.
 
     Args:
-        forward: Where lines are written as they come; None keeps them only.
-        everything: Whether the harmless complaints about a missing GPU are forwarded too.
+        forward: Where lines are written; None keeps them only.
+        everything: Whether they are written as they come, harmless ones too. Otherwise those of
+            the start are held back until `release`, since a failed start says its reason in one
+            line and the rest is in its way.
     """
 
     def __init__(self, *, forward: TextIO | None = None, everything: bool = False) -> None:
         self._forward = forward
         self._everything = everything
+        self._held: list[str] | None = None if everything else []
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._lock = threading.Lock()
 
@@ -42,11 +47,22 @@ class ServerLog:
             self.add(line.rstrip("\n"))
 
     def add(self, line: str) -> None:
-        """Keep a line, and forward it unless it is harmless."""
+        """Keep a line, and write it or hold it back."""
         with self._lock:
             self._lines.append(line)
-        if self._forward is not None and (self._everything or not _HARMLESS.search(line)):
-            print(line, file=self._forward, flush=True)
+            if not self._everything and _HARMLESS.search(line):
+                return
+            if self._held is None:
+                self._write(line)
+            else:
+                self._held.append(line)
+
+    def release(self) -> None:
+        """Write what was held back, and from now on every line as it comes."""
+        with self._lock:
+            held, self._held = self._held or [], None
+            for line in held:
+                self._write(line)
 
     def lines(self) -> tuple[str, ...]:
         """The lines that are kept, oldest first."""
@@ -64,6 +80,10 @@ class ServerLog:
             if f"'{model}'" in message:
                 return brief(message)
         return None
+
+    def _write(self, line: str) -> None:
+        if self._forward is not None:
+            print(line, file=self._forward, flush=True)
 
 
 def brief(message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -46,7 +47,7 @@ class Server:
 
     def __init__(self, options: ServerOptions | None = None, *, log: TextIO | None = None) -> None:
         self.options = options or ServerOptions()
-        self.log = ServerLog(forward=log, everything=self.options.log_level == "verbose")
+        self.log = ServerLog(forward=log, everything=self.options.log_level in ("verbose", "info"))
         self.ports: Ports | None = None
         self.models: tuple[repository.Model, ...] = ()
         self.answer_times_s: dict[str, float] = {}
@@ -110,7 +111,7 @@ class Server:
         try:
             backends = folder / "backends"
             found.make_backend_directory(backends)
-            shm_prefix = f"tritalk-{secrets.token_hex(8)}-"
+            shm_prefix = f"tritalk-{os.getpid()}-{secrets.token_hex(4)}-"
             self._child = Child(
                 command.arguments(options, self.ports, found, backends, shm_prefix=shm_prefix),
                 environment=found.environment(environment.inherited()),
@@ -158,6 +159,7 @@ class Server:
             except ServerError:
                 self._check_alive()
                 raise
+        self.log.release()
         return True
 
     def wait(self, timeout_s: float) -> bool:
@@ -228,7 +230,9 @@ class Server:
         if not missing:
             return
         name = missing[0].name
-        reason = self.log.error_about(name) if name not in reasons else brief(reasons[name])
+        reason = brief(reasons[name]) if name in reasons else self.log.error_about(name)
+        if reason is not None and smoke.DEAD in reason:
+            reason = "its process died, see --log-level info"
         others = ", ".join(model.name for model in missing[1:])
         raise ServerError(
             f"{name} did not load: {reason or self._last_words()}"

@@ -29,7 +29,7 @@ from tritalk_client.errors import ErrorCode, TritalkError
 
 Value: TypeAlias = npt.NDArray[Any] | bytes | str
 
-_DEAD = "is not healthy"
+DEAD = "is not healthy"
 """What Triton says for a model whose process is gone."""
 _NO_SUCH_AVATAR = "smoke-test"
 _FINAL = "triton_final_response"
@@ -184,7 +184,7 @@ def ask(grpc_url: str, model: Model, *, timeout_s: float) -> float:
 def _accept(model: Model, request: SmokeRequest, error: InferenceServerException) -> None:
     answer = TritalkError.from_wire(error.message())
     if request.refusals is None:
-        answered = _DEAD not in answer.message
+        answered = DEAD not in answer.message
     else:
         answered = answer.code in request.refusals
     if not answered:
