@@ -33,7 +33,7 @@ FRAMES_PER_SECOND = 25
 SAMPLE_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Rates of speech that can be encoded; all give a whole number of samples per frame."""
 
-KEYFRAME_INTERVAL_FRAMES = 50
+KEYFRAME_INTERVAL_FRAMES = 100
 """A fragment that begins at least so long after the last key frame begins with one."""
 
 _LEAST_AAC_RATE_HZ = 24_000
@@ -48,7 +48,9 @@ _LIMITED_RANGE = 1
 _X264 = {
     "preset": "ultrafast",
     "tune": "zerolatency",
-    "crf": "20",
+    # Constant: rate control would spend what the mouth leaves unused on redrawing the background,
+    # which costs twice the bits and makes it pulse.
+    "qp": "20",
     # Key frames are placed by hand, at the beginning of fragments.
     "g": "100000",
     "forced-idr": "1",

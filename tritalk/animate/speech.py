@@ -80,8 +80,11 @@ class Speech:
 
     def _between(self, begin: int, end: int, following: Samples) -> Samples:
         known = self._samples[self._offset(begin) : self._offset(end)]
-        missing = (end - begin) * self.samples_per_frame - len(known)
-        return np.concatenate([known, following[:missing]])
+        heard = np.zeros((end - begin) * self.samples_per_frame, np.float32)
+        heard[: len(known)] = known
+        following = following[: len(heard) - len(known)]
+        heard[len(known) : len(known) + len(following)] = following
+        return heard
 
     def _offset(self, frame: int) -> int:
         return (frame - self._begin_frame) * self.samples_per_frame

@@ -1,0 +1,130 @@
+"""Who speaks and who draws in the tests of `animate`, where no weights are needed."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tritalk import face_geometry
+from tritalk.animate.turn import Media, Meters
+from tritalk.image_store import PreparedAvatar
+from tritalk_client import wire
+from tritalk_client.errors import ErrorCode, TritalkError
+
+AVATAR_ID = "0123456789abcdef"
+
+# The columns of a mel window that lie in the middle of the frame that it drives.
+_NOW = slice(4, 6)
+_LOUD = -1.0
+
+
+def grey_avatar(width: int = 64, height: int = 96, level: int = 96) -> PreparedAvatar:
+    """A portrait of one grey, whose mouth is in its middle."""
+    portrait = np.full((height, width, 3), level, np.uint8)
+    points = np.array([(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.38, 0.6), (0.62, 0.6)])
+    to_crop = face_geometry.align(points * (width, height))
+    info = wire.AvatarInfo(AVATAR_ID, width, height, wire.FaceBox(0, 0, width, height))
+    return PreparedAvatar(info, portrait, face_geometry.crop(portrait, to_crop), to_crop)
+
+
+@dataclass
+class LoudnessGenerator:
+    """Draws a white mouth where the voice is loud, and leaves the face alone where it is not."""
+
+    error: TritalkError | None = None
+    fails_at_call: int = 0
+    gate: threading.Semaphore | None = None
+    """Each call waits for one release."""
+    calls: list[int] = field(default_factory=list)
+    """Frames of each call."""
+
+    def __call__(
+        self, mel: npt.NDArray[np.float32], face: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.uint8]:
+        assert mel.dtype == np.float32
+        assert mel.shape == (len(face), 1, 80, 16)
+        assert face.shape == (len(mel), 256, 256, 6)
+        assert face.dtype == np.uint8
+        self.calls.append(len(mel))
+        if self.gate is not None and not self.gate.acquire(timeout=10):
+            raise TritalkError(ErrorCode.INTERNAL, "the test never opened the gate")
+        if self.error is not None and len(self.calls) > self.fails_at_call:
+            raise self.error
+        loud = mel[:, 0, :, _NOW].max(axis=(1, 2)) > _LOUD
+        mouths = face[..., 3:].copy()
+        mouths[loud] = 255
+        return mouths
+
+
+def is_lit(frame: face_geometry.Image, level: int = 96) -> bool:
+    """Whether the mouth of a grey portrait is white in this frame."""
+    height, width = frame.shape[:2]
+    return bool(frame[int(height * 0.62), width // 2].min() > (level + 255) // 2)
+
+
+class Readings:
+    """An instrument that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def increment(self, value: float) -> None:
+        self.values.append(value)
+
+    def set(self, value: float) -> None:
+        self.values.append(value)
+
+    def observe(self, value: float) -> None:
+        self.values.append(value)
+
+
+def meters() -> Meters:
+    return Meters(fps=Readings(), mel_ms=Readings())
+
+
+class CollectingReply:
+    """A reply that keeps what it is given, and refuses a second end."""
+
+    def __init__(self) -> None:
+        self.media: list[Media] = []
+        self.error: TritalkError | None = None
+        self.gone = False
+        self._ended = threading.Event()
+        self._arrived = threading.Semaphore(0)
+
+    def send(self, media: Media) -> None:
+        assert not self._ended.is_set(), "media after the end"
+        self.media.append(media)
+        self._arrived.release()
+
+    def done(self) -> None:
+        assert not self._ended.is_set(), "a second end"
+        self._ended.set()
+
+    def fail(self, error: TritalkError) -> None:
+        self.error = error
+        self.done()
+
+    def wait_for_media(self) -> None:
+        """Until the next fragment."""
+        assert self._arrived.acquire(timeout=10), "no fragment came"
+
+    def wait(self) -> CollectingReply:
+        """Until the end."""
+        assert self._ended.wait(10), "the reply was never ended"
+        return self
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(media.data for media in self.media)
+
+    @property
+    def frames(self) -> int:
+        return sum(media.fragment.frames for media in self.media)
