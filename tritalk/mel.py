@@ -4,18 +4,19 @@ The parameters are Wav2Lip's (its `hparams.py` and `audio.py`), so that its publ
 understand it: 16 kHz, pre-emphasis 0.97, a Hann window of 800 samples every 200 (80 columns a
 second), 80 Slaney mel bands from 55 to 7600 Hz, decibels less 20, −100…0 dB mapped to −4…4.
 
-Timing. The window of video frame i begins one video frame before the frame is shown, at
-(i − 1) / fps, and lasts 200 ms, as in Wav2Lip's training (its own inference script begins at i / fps
-and its lips lead the voice by 40 ms). Given window i for frame i, generators that tritalk trains
-show what is heard in the middle of the frame's time, (i + 0.5) / fps. Before the first and after the
-last sample there is silence.
+Timing. Video frame i, shown from i / fps to (i + 1) / fps, is driven by the window that begins one
+frame earlier, at (i − 1) / fps, and lasts 200 ms: as in Wav2Lip's training (its inference script
+begins at i / fps, and its lips lead the voice by a frame). Whoever drives the generator hands
+window i to frame i and shifts nothing; the default generator draws what is heard in the middle of
+the frame's time, at (i + 0.5) / fps. Before the first and after the last sample there is silence.
 
 Look-ahead. The window of frame i is final once the audio is known up to `LOOK_AHEAD_MS` after the
-frame's start; `WindowStream` hands windows out as soon as they are final, the same windows whatever
-the pieces in which the audio comes.
+frame's start (172.5 ms at 25 fps): more audio changes nothing. A piece may be cut out of a longer
+recording where mel columns and video frames meet, which at 25 fps is every 5 frames (16 columns);
+its windows are those of the whole from one frame and 25 ms after the cut on.
 
-Level. Samples are taken as they are: a gain that depends on the whole utterance cannot be known in a
-stream. The default generator is trained for voices of −26…0 dB peak.
+Level. Samples are taken as they are: a gain that depends on the whole utterance cannot be known in
+a stream. The default generator is trained for voices whose peaks are at −26…0 dB.
 """
 
 from __future__ import annotations
@@ -72,7 +73,16 @@ def mel_spectrogram(samples: FloatArray) -> FloatArray:
     """
     if not len(samples):
         return np.zeros((BANDS, 0), np.float32)
-    return _columns(_emphasised(samples, 0.0), len(samples) // HOP_SAMPLES + 1)
+    emphasised = np.asarray(samples, np.float32).copy()
+    emphasised[1:] -= np.float32(_PRE_EMPHASIS) * samples[:-1]
+    padded = np.pad(emphasised, _FFT_SAMPLES // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[::HOP_SAMPLES]
+    parts = [
+        _decibels(frames[start : start + _COLUMNS_AT_ONCE])
+        for start in range(0, len(frames), _COLUMNS_AT_ONCE)
+    ]
+    scaled = 2 * _PEAK * (np.concatenate(parts) - _FLOOR_DB) / -_FLOOR_DB - _PEAK
+    return np.ascontiguousarray(np.clip(scaled, -_PEAK, _PEAK).astype(np.float32).T)
 
 
 def windows(mel: FloatArray, frames: Iterable[int], fps: float = 25.0) -> FloatArray:
@@ -105,109 +115,33 @@ def frame_count(samples: int, fps: float = 25.0) -> int:
     return math.ceil(samples * fps / SAMPLE_RATE_HZ)
 
 
-class WindowStream:
-    """The windows of a stream's video frames, handed out as its audio makes them final.
-
-    Args:
-        fps: Frames per second of the video.
-    """
-
-    def __init__(self, fps: float = 25.0) -> None:
-        self._fps = fps
-        # Emphasised samples that the next column needs; silence lies before the audio.
-        self._tail = np.zeros(_FFT_SAMPLES // 2, np.float32)
-        self._previous = 0.0
-        self._samples = 0
-        self._column = 0
-        self._frame = 0
-        self._mel = np.zeros((BANDS, 0), np.float32)
-        self._mel_start = 0
-
-    def push(self, samples: FloatArray) -> FloatArray:
-        """Take the next samples at 16 kHz, of any length.
-
-        Returns:
-            The windows that became final, in the order of their frames, float32 `[n, 1, 80, 16]`.
-        """
-        if not len(samples):
-            return self._take(0)
-        self._tail = np.concatenate([self._tail, _emphasised(samples, self._previous)])
-        self._previous = float(samples[-1])
-        self._samples += len(samples)
-        self._extend((len(self._tail) - _FFT_SAMPLES) // HOP_SAMPLES + 1)
-        ready = 0
-        while first_column(self._frame + ready, self._fps) + WINDOW_COLUMNS <= self._column:
-            ready += 1
-        return self._take(ready)
-
-    def finish(self) -> FloatArray:
-        """End the audio: the windows of the remaining frames, whose future is silence."""
-        self._tail = np.concatenate([self._tail, np.zeros(_FFT_SAMPLES // 2, np.float32)])
-        if self._samples:
-            self._extend(self._samples // HOP_SAMPLES + 1 - self._column)
-        return self._take(frame_count(self._samples, self._fps) - self._frame)
-
-    def _extend(self, count: int) -> None:
-        if count <= 0:
-            return
-        self._mel = np.concatenate([self._mel, _transform(self._tail, count)], axis=1)
-        self._tail = self._tail[count * HOP_SAMPLES :]
-        self._column += count
-
-    def _take(self, count: int) -> FloatArray:
-        frames = range(self._frame, self._frame + count)
-        starts = [first_column(frame, self._fps) - self._mel_start for frame in frames]
-        result = np.full((count, 1, BANDS, WINDOW_COLUMNS), SILENCE, np.float32)
-        for window, start in zip(result[:, 0], starts, strict=True):
-            low, high = max(start, 0), min(start + WINDOW_COLUMNS, self._mel.shape[1])
-            if high > low:
-                window[:, low - start : high - start] = self._mel[:, low:high]
-        self._frame += count
-        keep = max(0, first_column(self._frame, self._fps) - self._mel_start)
-        self._mel = self._mel[:, keep:]
-        self._mel_start += keep
-        return result
-
-
-def _emphasised(samples: FloatArray, previous: float) -> FloatArray:
-    before = np.concatenate([np.float32([previous]), samples[:-1]])
-    return (samples - np.float32(_PRE_EMPHASIS) * before).astype(np.float32)
-
-
-def _columns(emphasised: FloatArray, count: int) -> FloatArray:
-    half = _FFT_SAMPLES // 2
-    return _transform(np.pad(emphasised, half), count)
-
-
-def _transform(padded: FloatArray, count: int) -> FloatArray:
-    """Columns of samples that begin half an FFT before the first column's centre."""
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[::HOP_SAMPLES][:count]
-    bands = np.empty((len(frames), BANDS), np.float32)
-    for start in range(0, len(frames), _COLUMNS_AT_ONCE):
-        block = slice(start, start + _COLUMNS_AT_ONCE)
-        magnitudes = np.abs(np.fft.rfft(frames[block] * _hann(), axis=1)).astype(np.float32)
-        bands[block] = magnitudes @ _filters().T
-    decibels = 20.0 * np.log10(np.maximum(bands, _LEAST_AMPLITUDE)) - _REFERENCE_DB
-    scaled = 2 * _PEAK * (decibels - _FLOOR_DB) / -_FLOOR_DB - _PEAK
-    return np.clip(scaled, -_PEAK, _PEAK).astype(np.float32).T
+def _decibels(frames: FloatArray) -> FloatArray:
+    """Level of each band, less the reference: float32 `[frames, 80]`."""
+    magnitudes = np.abs(np.fft.rfft(frames * _hann(), axis=1)).astype(np.float32)
+    amplitudes = np.maximum(magnitudes @ _filters().T, _LEAST_AMPLITUDE)
+    decibels: FloatArray = 20.0 * np.log10(amplitudes) - _REFERENCE_DB
+    return decibels
 
 
 @lru_cache(maxsize=1)
 def _hann() -> FloatArray:
     phase = 2 * np.pi * np.arange(_FFT_SAMPLES) / _FFT_SAMPLES
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    window: FloatArray = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return window
 
 
 @lru_cache(maxsize=1)
 def _filters() -> FloatArray:
     """Slaney's triangles of equal area (Auditory Toolbox, 1998), float32 `[80, 401]`."""
-    edges = _mel_to_hz(np.linspace(_hz_to_mel(_LOWEST_HZ), _hz_to_mel(_HIGHEST_HZ), BANDS + 2))
+    lowest, highest = _hz_to_mel(_LOWEST_HZ), _hz_to_mel(_HIGHEST_HZ)
+    edges: npt.NDArray[np.float64] = _mel_to_hz(np.linspace(lowest, highest, BANDS + 2))
     frequencies = np.linspace(0, SAMPLE_RATE_HZ / 2, _FFT_SAMPLES // 2 + 1)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
     area = 2.0 / (edges[2:] - edges[:-2])
     triangles = np.maximum(0, np.minimum(rising, falling)) * area[:, None]
-    return triangles.astype(np.float32)
+    filters: FloatArray = triangles.astype(np.float32)
+    return filters
 
 
 # Slaney's scale: linear up to 1 kHz (15 mels), logarithmic above.
@@ -225,4 +159,5 @@ def _hz_to_mel(hz: float) -> float:
 def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     knee = _KNEE_HZ / _LINEAR_HZ
     above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
-    return np.where(mel < knee, mel * _LINEAR_HZ, above)
+    hz: npt.NDArray[np.float64] = np.where(mel < knee, mel * _LINEAR_HZ, above)
+    return hz

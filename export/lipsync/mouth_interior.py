@@ -12,7 +12,7 @@ _TOOTH_LENGTHS = (1.0, 0.88, 0.95, 0.85, 0.8)
 _UPPER_TOOTH = 0.020
 _LOWER_TOOTH = 0.010
 
-_TOOTH_BGR = (0.72, 0.80, 0.83)
+_TOOTH_BGR = (0.66, 0.76, 0.80)
 _CAVITY_BGR = (0.075, 0.065, 0.17)
 _TONGUE_BGR = (0.30, 0.27, 0.52)
 
@@ -20,7 +20,7 @@ _TONGUE_BGR = (0.30, 0.27, 0.52)
 _SKIN_LIGHT = 0.55
 
 
-class MouthInterior(nn.Module):
+class MouthInterior(nn.Module):  # type: ignore[misc]
     """Paints the opening of a mouth.
 
     Args:

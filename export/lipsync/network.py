@@ -11,7 +11,7 @@ from tritalk import mel
 _MEL_SCALE = 4.0
 
 
-class MouthNetwork(nn.Module):
+class MouthNetwork(nn.Module):  # type: ignore[misc]
     """Five mouth parameters from 200 ms of speech.
 
     Args:

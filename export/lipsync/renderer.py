@@ -35,8 +35,14 @@ _TRIM_CORNER = 0.013
 _LINE_WIDTH = 0.0045
 _LINE_DARKNESS = 0.38
 
+# Where closed lips are searched, from the corners' height up and down; the valley between them is
+# compared with what lies so far above and below; and how much its depth counts.
+_LINE_SEARCH = 0.055
+_VALLEY_HALF_WIDTH = 0.014
+_VALLEY_WEIGHT = 50.0
 
-class MouthRenderer(nn.Module):
+
+class MouthRenderer(nn.Module):  # type: ignore[misc]
     """Draws a mouth into an aligned face.
 
     Args:
@@ -179,8 +185,11 @@ class MouthRenderer(nn.Module):
         return torch.stack([(x - left) * (2 / width) - 1, (y - top) * (2 / height) - 1], -1)
 
 
-class LipLine(nn.Module):
-    """Finds where closed lips meet: the darkest line between the corners, as a parabola.
+class LipLine(nn.Module):  # type: ignore[misc]
+    """Finds where closed lips meet, as a parabola between the corners.
+
+    The line is a narrow valley: darker than the lips above and below it. A moustache is as dark,
+    but wide, and so is no valley.
 
     Args:
         size: Side of the crop in pixels.
@@ -190,10 +199,11 @@ class LipLine(nn.Module):
 
     def __init__(self, size: int, top: int, left: int) -> None:
         super().__init__()
-        rows = (int((MOUTH_Y - 0.05) * size), int((MOUTH_Y + 0.05) * size))
+        rows = (int((MOUTH_Y - _LINE_SEARCH) * size), int((MOUTH_Y + _LINE_SEARCH) * size))
         half = MOUTH_HALF_WIDTH * 0.9
         columns = (int((0.5 - half) * size), int((0.5 + half) * size))
-        self._rows = slice(rows[0] - top, rows[1] - top)
+        self._step = max(1, round(_VALLEY_HALF_WIDTH * size))
+        self._rows = slice(rows[0] - top - self._step, rows[1] - top + self._step)
         self._columns = slice(columns[0] - left, columns[1] - left)
         self._blur = max(3, size // 32) | 1
         centres = (torch.arange(size) + 0.5) / size
@@ -203,7 +213,7 @@ class LipLine(nn.Module):
         self.register_buffer("fit", torch.linalg.solve(powers.T @ powers + ridge, powers.T))
         y = centres[slice(*rows)].view(1, -1, 1) - MOUTH_Y
         self.register_buffer("y", y)
-        self.register_buffer("prior", -0.5 * (y / 0.025) ** 2)
+        self.register_buffer("prior", -0.5 * (y / 0.03) ** 2)
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         """Coefficients of 1, u, u² of y − `MOUTH_Y`, float32 `[N, 3]`.
@@ -214,8 +224,10 @@ class LipLine(nn.Module):
         light = picture.mean(1, keepdim=True)
         blurred = functional.avg_pool2d(light, (3, self._blur), 1, (1, self._blur // 2))
         part = blurred[:, 0, self._rows, self._columns]
-        contrast = part / (part.mean(1, keepdim=True) + 0.02) - 1
-        weight = torch.softmax(-30 * contrast + self.prior, 1)
+        around = torch.minimum(part[:, : -2 * self._step], part[:, 2 * self._step :])
+        depth = around - part[:, self._step : -self._step]
+        contrast = depth.clamp(min=0) / (part.mean((1, 2), keepdim=True) + 0.02)
+        weight = torch.softmax(_VALLEY_WEIGHT * contrast + self.prior, 1)
         return (weight * self.y).sum(1) @ self.fit.T
 
 

@@ -58,9 +58,9 @@ def track(shapes: Sequence[MouthShape], duration_s: float) -> FloatArray:
     return np.stack(columns, 1).astype(np.float32)
 
 
-def at(values: FloatArray, times_s: npt.NDArray[np.floating]) -> FloatArray:
+def at(values: FloatArray, times_s: npt.NDArray[np.float64]) -> FloatArray:
     """Values of a track at some times: float32 `[times, 5]`; the ends hold beyond the track."""
-    positions = np.asarray(times_s, np.float64) * TRACK_HZ
+    positions = times_s * TRACK_HZ
     grid = np.arange(len(values))
     columns = [np.interp(positions, grid, column) for column in values.T]
     return np.stack(columns, 1).astype(np.float32)

@@ -31,7 +31,7 @@ class Stretch(NamedTuple):
     bias: Sequence[float]
 
 
-class Generator(nn.Module):
+class Generator(nn.Module):  # type: ignore[misc]
     """Wav2Lip's tensor contract: mel window and face in, face with its mouth drawn out.
 
     Args:
@@ -60,7 +60,7 @@ class Generator(nn.Module):
         return drawn
 
 
-class MouthCloser(nn.Module):
+class MouthCloser(nn.Module):  # type: ignore[misc]
     """Draws a face whose mouth is open with its mouth at rest."""
 
     def __init__(self) -> None:
