@@ -87,6 +87,7 @@ def infer_request(
     model: str,
     tensors: Mapping[str, bytes | float],
     *,
+    request_id: str = "",
     sequence_id: int = 0,
     start: bool = False,
     end: bool = False,
@@ -96,11 +97,12 @@ def infer_request(
     Args:
         model: Its name.
         tensors: One element each: bytes as BYTES `[1, 1]`, a number as FP32 `[1, 1]`.
+        request_id: What its responses are told apart by.
         sequence_id: The sequence it belongs to, 0 when it belongs to none.
         start: Whether it begins the sequence.
         end: Whether it ends the sequence.
     """
-    request = service_pb2.ModelInferRequest(model_name=model)
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
     for name, value in tensors.items():
         kind, raw = _raw(value)
         request.inputs.add(name=name, datatype=kind, shape=[1, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from tritalk_client import audio, events, wire
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.events import Event, Failure, Started
@@ -39,6 +41,8 @@ class Session:
         self.asked_s = 0.0
         """The end of the latest question."""
         self._server = server
+        self._numbers = itertools.count(1)
+        self._utterance_id = ""
         self._spoken_until_s = 0.0
 
     def open(self, settings: wire.Configure, now_s: float) -> Outgoing:
@@ -51,9 +55,12 @@ class Session:
 
     def audio(self, pcm: bytes, now_s: float, *, end_of_speech: bool) -> Outgoing:
         """A chunk of live speech."""
+        request_id = self._utterance_id or self._new_id()
+        self._utterance_id = "" if end_of_speech else request_id
         if end_of_speech:
-            self._asked(now_s)
-        return self._message(wire.Audio(end_of_speech=end_of_speech), now_s, pcm)
+            self._asked(request_id, now_s)
+        message = wire.Audio(end_of_speech=end_of_speech)
+        return self._message(message, now_s, pcm, request_id=request_id)
 
     def pose(self, question: Question, now_s: float) -> list[Outgoing]:
         """A whole question, ready to be sent."""
@@ -64,8 +71,9 @@ class Session:
                 message: wire.Request = wire.Ask(text=question.text)
             case Script():
                 message = wire.Say(text=question.text)
-        self._asked(now_s)
-        return [self._message(message, now_s)]
+        request_id = self._new_id()
+        self._asked(request_id, now_s)
+        return [self._message(message, now_s, request_id=request_id)]
 
     def interrupt(self, now_s: float) -> Outgoing:
         """Stop the answer."""
@@ -91,7 +99,7 @@ class Session:
             raise TritalkError(event.code, event.message, stage=event.stage)
         if isinstance(event, Started):
             self.started = event
-        self.watch.seen(event, now_s)
+        self.watch.seen(event, response.infer_response.id, now_s)
         return event
 
     def lost(self) -> TritalkError:
@@ -128,6 +136,7 @@ class Session:
         return events.join(event, output_bytes(response.infer_response, "MEDIA"))
 
     def _recording(self, question: Spoken, now_s: float) -> list[Outgoing]:
+        request_id = self._new_id()
         # Two recordings at the speed of speech follow each other.
         due_s = max(now_s, self._spoken_until_s)
         chunks = audio.cut(question.pcm, chunk_s=CHUNK_S)
@@ -137,14 +146,17 @@ class Session:
                 # A microphone has a chunk when its last sample has been spoken.
                 due_s += audio.duration_s(chunk)
             message = wire.Audio(end_of_speech=number == len(chunks))
-            outgoing.append(self._message(message, due_s, chunk))
+            outgoing.append(self._message(message, due_s, chunk, request_id=request_id))
         self._spoken_until_s = due_s
-        self._asked(due_s)
+        self._asked(request_id, due_s)
         return outgoing
 
-    def _asked(self, at_s: float) -> None:
+    def _asked(self, request_id: str, at_s: float) -> None:
         self.asked_s = at_s
-        self.watch.asked(at_s)
+        self.watch.asked(request_id, at_s)
+
+    def _new_id(self) -> str:
+        return str(next(self._numbers))
 
     def _message(
         self,
@@ -152,11 +164,19 @@ class Session:
         due_s: float,
         pcm: bytes = b"",
         *,
+        request_id: str = "",
         start: bool = False,
         end: bool = False,
     ) -> Outgoing:
         tensors = {"REQUEST": wire.encode(message)}
         if pcm:
             tensors["AUDIO"] = pcm
-        request = infer_request(MODEL, tensors, sequence_id=self.sequence_id, start=start, end=end)
+        request = infer_request(
+            MODEL,
+            tensors,
+            request_id=request_id or self._new_id(),
+            sequence_id=self.sequence_id,
+            start=start,
+            end=end,
+        )
         return Outgoing(due_s, request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from tritalk_client.errors import ErrorCode, TritalkError
@@ -32,13 +31,13 @@ class Timeouts:
 class TurnWatch:
     """Knows what the server owes, and since when; has no clock of its own.
 
-    A question is owed a turn from its end until the turn has ended, or until the server has said
-    that there will be none. Calls carry the time, in seconds of any monotonic clock.
+    A question is owed a turn from its end until the turn has ended, or until the server has
+    refused it. Calls carry the time, in seconds of any monotonic clock.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._questions_s: deque[float] = deque()
+        self._questions_s: dict[str, float] = {}
         self._turns_s: dict[str, float] = {}
         self._alive_s = 0.0
 
@@ -47,33 +46,33 @@ class TurnWatch:
         """Whether the server owes nothing."""
         return not self._questions_s and not self._turns_s
 
-    def asked(self, at_s: float) -> None:
-        """A question ended, or will end, at `at_s`."""
-        self._questions_s.append(at_s)
+    def asked(self, request_id: str, at_s: float) -> None:
+        """The question of this request ended, or will end, at `at_s`."""
+        self._questions_s[request_id] = at_s
         self._alive_s = max(self._alive_s, at_s)
 
     def interrupted(self) -> None:
         """The user wants no answer; a turn that has begun still has to end."""
         self._questions_s.clear()
 
-    def seen(self, event: Event, now_s: float) -> None:
-        """The server sent an event."""
+    def seen(self, event: Event, request_id: str, now_s: float) -> None:
+        """The server sent an event in response to a request, whose id may be unknown (empty)."""
         self._alive_s = max(self._alive_s, now_s)
         match event:
             case TurnStarted():
-                asked_s = self._questions_s.popleft() if self._questions_s else now_s
-                self._turns_s[event.turn_id] = asked_s
+                # A turn may begin, and fail, before its question has been sent to the end.
+                asked_s = self._take_question(request_id, or_first=True)
+                self._turns_s[event.turn_id] = now_s if asked_s is None else asked_s
             case TurnCompleted():
                 self._turns_s.pop(event.turn_id, None)
             case Failure(turn_id=None):
-                if self._questions_s:
-                    self._questions_s.popleft()
+                self._take_question(request_id, or_first=not request_id)
 
     def patience_s(self, now_s: float) -> float | None:
         """Seconds until something is overdue, None while nothing is owed."""
         if self.settled:
             return None
-        first_s = min([*self._questions_s, *self._turns_s.values()])
+        first_s = min([*self._questions_s.values(), *self._turns_s.values()])
         deadline_s = min(self._alive_s + self._timeouts.stall_s, first_s + self._timeouts.turn_s)
         return deadline_s - now_s
 
@@ -87,6 +86,11 @@ class TurnWatch:
         return TritalkError(
             ErrorCode.TIMEOUT, f"the turn did not end within {self._timeouts.turn_s:g} s"
         )
+
+    def _take_question(self, request_id: str, *, or_first: bool) -> float | None:
+        if request_id not in self._questions_s and or_first:
+            request_id = next(iter(self._questions_s), "")
+        return self._questions_s.pop(request_id, None)
 
 
 def stalled(seconds: float) -> TritalkError:
