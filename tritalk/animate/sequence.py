@@ -37,7 +37,7 @@ class Piece:
     """One request of a sequence."""
 
     reply: Reply
-    samples: Samples = NO_SAMPLES
+    samples: Samples
     last: bool = False
     cancel: bool = False
 
@@ -133,7 +133,11 @@ class Sequence:
                 self._waiting.clear()
             self._on_end(self)
             for piece in left:
-                piece.reply.fail(reason)
+                if piece.cancel:
+                    # The turn is over, which is all that a cancel wants.
+                    piece.reply.done()
+                else:
+                    piece.reply.fail(reason)
 
     def _animate(self) -> TritalkError:
         """Work until the turn ends; returns what later pieces are told."""

@@ -131,7 +131,7 @@ class AnimateService:
             opened = self._open.get(request.sequence_id)
         try:
             if opened is not None:
-                opened.sequence.put(Piece(reply, cancel=True))
+                opened.sequence.put(Piece(reply, NO_SAMPLES, cancel=True))
                 return
         except TritalkError:
             # It has ended just now, which is all that a cancel wants.

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.animation import LoudnessGenerator, grey_avatar, is_lit, meters
+from tests.media import watch
+from tritalk.animate.portrait import Portrait
+from tritalk.animate.settings import AnimateSettings
+from tritalk.animate.turn import NO_SAMPLES, Media, Meters, Turn
+from tritalk_client.errors import ErrorCode, TritalkError
+
+RATE = 24_000
+SPF = RATE // 25
+
+
+@contextmanager
+def turn_of(
+    generate: LoudnessGenerator | None = None,
+    rate: int = RATE,
+    meters: Meters = meters(),  # noqa: B008
+    **options: float,
+) -> Iterator[Turn]:
+    settings = AnimateSettings(**options)
+    portrait = Portrait.of(grey_avatar(), settings.step_frames)
+    turn = Turn(portrait, rate, generate or LoudnessGenerator(), settings=settings, meters=meters)
+    try:
+        yield turn
+    finally:
+        turn.close()
+
+
+def tone(frames: float, rate: int = RATE) -> np.ndarray:
+    count = round(frames * rate / 25)
+    return (0.3 * np.sin(np.arange(count) * 2 * np.pi * 220 / rate)).astype(np.float32)
+
+
+def join(media: list[Media]) -> bytes:
+    return b"".join(item.data for item in media)
+
+
+def total_frames(media: list[Media]) -> int:
+    return sum(item.fragment.frames for item in media)
+
+
+def speak_all(
+    pieces: list[np.ndarray], rate: int = RATE, *, end_alone: bool = False
+) -> list[Media]:
+    media: list[Media] = []
+    with turn_of(rate=rate) as turn:
+        for index, piece in enumerate(pieces):
+            media += turn.speak(piece, index == len(pieces) - 1 and not end_alone)
+        if end_alone:
+            media += turn.speak(NO_SAMPLES, True)
+    return media
+
+
+def test_fragments_are_numbered_and_follow_each_other() -> None:
+    media = speak_all([tone(40), tone(33.5)])
+
+    fragments = [item.fragment for item in media]
+    assert [fragment.index for fragment in fragments] == list(range(len(fragments)))
+    assert fragments[0].frames == 5
+    end_s = 0.0
+    for fragment in fragments:
+        assert fragment.start_s == pytest.approx(end_s)
+        assert fragment.duration_s == pytest.approx(fragment.frames / 25)
+        assert fragment.samples == fragment.frames * SPF
+        end_s += fragment.duration_s
+    assert total_frames(media) == 74
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 59_000), max_size=6, unique=True).map(sorted),
+    end_alone=st.booleans(),
+    rate=st.sampled_from([16_000, 22_050, 24_000]),
+)
+def test_any_split_of_the_speech_gives_the_same_film(
+    cuts: list[int], end_alone: bool, rate: int
+) -> None:
+    samples = np.random.default_rng(5).normal(0, 0.1, 60_000).astype(np.float32)
+    whole = watch(join(speak_all([samples], rate)))
+
+    split = watch(join(speak_all(np.split(samples, cuts), rate, end_alone=end_alone)))
+
+    frames = -(-len(samples) // (rate // 25))
+    assert len(split.frames) == len(whole.frames) == frames
+    assert split.audio_end_s == pytest.approx(split.video_end_s, abs=1e-6)
+    assert split.video_end_s == pytest.approx(frames / 25)
+    # Resampled rates may differ in the last bits, which the codec may round otherwise.
+    assert np.abs(split.samples - whole.samples).max() < 0.02
+
+
+def test_no_drift_over_many_odd_pieces() -> None:
+    pieces = [tone(3.3) for _ in range(60)]
+
+    film = watch(join(speak_all(pieces)))
+
+    assert len(film.frames) == -(-sum(map(len, pieces)) // SPF)
+    assert film.audio_end_s == pytest.approx(film.video_end_s)
+
+
+def test_lips_move_when_the_voice_is_heard_within_one_frame() -> None:
+    silence = np.zeros(SPF, np.float32)
+    burst = tone(3)
+    samples = np.concatenate([silence.repeat(12), burst, silence.repeat(22), burst, silence])
+
+    film = watch(join(speak_all([samples[:20_001], samples[20_001:]])))
+
+    lit = [index for index, frame in enumerate(film.frames) if is_lit(frame)]
+    loud = np.abs(film.samples).reshape(-1, SPF).max(axis=1) > 0.1
+    heard = np.flatnonzero(loud).tolist()
+    assert abs(lit[0] - heard[0]) <= 1
+    assert abs(lit[-1] - heard[-1]) <= 1
+    assert {12, 13, 14, 37, 38, 39} <= set(lit)
+    assert not {*range(11), *range(17, 36)} & set(lit)
+
+
+def test_the_first_mouths_are_asked_for_in_one_small_call() -> None:
+    generate = LoudnessGenerator()
+    with turn_of(generate) as turn:
+        total_frames(list(turn.speak(tone(23), True)))
+
+    assert generate.calls == [5, 5, 5, 5, 3]
+
+
+def test_the_first_fragment_leaves_before_the_rest_is_drawn() -> None:
+    gate = threading.Semaphore(1)
+    with turn_of(LoudnessGenerator(gate=gate)) as turn:
+        media = turn.speak(tone(50), True)
+        first = next(media)
+        for _ in range(20):
+            gate.release()
+        rest = list(media)
+
+    assert first.fragment.frames == 5
+    assert total_frames(rest) == 45
+
+
+def test_a_piece_shorter_than_a_frame_waits_for_the_next() -> None:
+    with turn_of() as turn:
+        assert list(turn.speak(tone(0.4), False)) == []
+        media = list(turn.speak(tone(0.6), False))
+
+    assert [item.fragment.frames for item in media] == [1]
+
+
+def test_an_end_without_speech_completes_the_last_frame() -> None:
+    with turn_of() as turn:
+        media = list(turn.speak(tone(10.5), False))
+        media += turn.speak(NO_SAMPLES, True)
+
+    film = watch(join(media))
+    assert len(film.frames) == 11
+    assert film.audio_end_s == pytest.approx(11 / 25)
+
+
+def test_speech_and_silence_are_told_apart() -> None:
+    media = speak_all([np.zeros(SPF * 5, np.float32), tone(5)])
+
+    assert [item.fragment.spoken for item in media] == [False, True]
+
+
+def test_the_piece_that_is_there_already_shapes_the_last_mouths_of_this_one() -> None:
+    quiet, loud = np.zeros(SPF * 10, np.float32), tone(10)
+
+    def last_mouth_is_open(following: np.ndarray) -> bool:
+        with turn_of() as turn:
+            media = list(turn.speak(quiet[: SPF * 9 + 600], False, lambda: following))
+            media += turn.speak(following, True)
+        return is_lit(watch(join(media)).frames[9])
+
+    assert last_mouth_is_open(loud)
+    assert not last_mouth_is_open(quiet)
+
+
+def test_a_cancelled_turn_stops_after_the_step_in_work_and_stays_playable() -> None:
+    gate = threading.Semaphore(3)
+    generate = LoudnessGenerator(gate=gate)
+    with turn_of(generate) as turn:
+        speaking = turn.speak(tone(500), False)
+        media = [next(speaking)]
+        turn.cancel()
+        gate.release()
+        gate.release()
+        media += speaking
+        media += turn.finish()
+
+    assert len(generate.calls) <= 4
+    assert total_frames(media) <= 10
+    film = watch(join(media))
+    assert len(film.frames) == total_frames(media)
+    assert abs(film.audio_end_s - film.video_end_s) < 0.022
+
+
+def test_a_turn_cancelled_between_pieces_ends_with_the_rest_of_its_sound() -> None:
+    with turn_of() as turn:
+        media = list(turn.speak(tone(12.5), False))
+        turn.cancel()
+        media += turn.speak(tone(50), True)
+        media += turn.finish()
+
+    film = watch(join(media))
+    assert len(film.frames) == 12
+    assert film.audio_end_s == pytest.approx(film.video_end_s)
+
+
+def test_a_turn_cancelled_after_its_end_or_before_its_beginning_adds_nothing() -> None:
+    with turn_of() as turn:
+        assert list(turn.speak(tone(7), True))
+        turn.cancel()
+        assert list(turn.finish()) == []
+    with turn_of() as turn:
+        turn.cancel()
+        assert list(turn.finish()) == []
+
+
+def test_a_generator_that_fails_fails_the_turn_with_its_own_error() -> None:
+    error = TritalkError(ErrorCode.UNAVAILABLE, "no GPU", stage="wav2lip")
+    with turn_of(LoudnessGenerator(error=error, fails_at_call=2)) as turn:
+        speaking = turn.speak(tone(50), True)
+        delivered = [next(speaking)]
+        with pytest.raises(TritalkError) as caught:
+            delivered += speaking
+
+    assert caught.value is error
+    assert len(watch(join(delivered)).frames) == total_frames(delivered)
+
+
+def test_a_generator_that_hangs_is_not_waited_for() -> None:
+    gate = threading.Semaphore(0)
+    with turn_of(LoudnessGenerator(gate=gate), generator_timeout_s=0.05) as turn:
+        with pytest.raises(TritalkError) as caught:
+            list(turn.speak(tone(5), True))
+        gate.release()
+
+    assert caught.value.code is ErrorCode.TIMEOUT
+    assert caught.value.retryable
+
+
+def test_work_is_measured_per_fragment_and_per_step() -> None:
+    measured = meters()
+    with turn_of(meters=measured) as turn:
+        media = list(turn.speak(tone(23), True))
+
+    assert len(measured.fps.values) == len(media)
+    assert len(measured.mel_ms.values) == 5
+    assert all(value > 0 for value in measured.fps.values)
+
+
+def test_no_thread_is_left_when_a_turn_is_closed() -> None:
+    before = threading.active_count()
+    with turn_of() as turn:
+        list(turn.speak(tone(20), False))
+        drawing = [thread for thread in threading.enumerate() if "animate-draw" in thread.name]
+        assert drawing
+
+    for thread in drawing:
+        thread.join(10)
+    assert threading.active_count() == before
