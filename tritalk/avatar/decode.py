@@ -15,11 +15,13 @@ from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from tritalk.face_geometry import Image
 from tritalk_client.errors import ErrorCode, TritalkError
 
-# Raster formats alone: some of Pillow's others start programs (EPS) or fetch nothing useful.
-FORMATS = (
+# Raster formats alone: some of Pillow's others start programs (EPS) or draw nothing.
+_WANTED = (
     *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "TGA", "PPM"),
     *("ICO", "PCX", "SGI", "PSD"),
 )
+PillowImage.init()
+FORMATS = tuple(name for name in _WANTED if name in PillowImage.OPEN)
 """Pillow's names of the formats that are taken."""
 
 _NEUTRAL = (200, 200, 200)
@@ -27,7 +29,7 @@ _NEUTRAL = (200, 200, 200)
 
 # What Pillow's decoders raise when a file is not what its header says.
 _BROKEN = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError),
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, RuntimeError),
     *(OverflowError, ZeroDivisionError, struct.error, zlib.error),
 )
 
@@ -58,8 +60,8 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
     if not data:
         raise TritalkError(ErrorCode.BAD_IMAGE, "the image is empty; send the bytes of a file")
     with warnings.catch_warnings():
-        # The size is checked below, against a limit far under the one that Pillow warns at.
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+        # What Pillow only warns of, such as odd metadata, does not change the pixels.
+        warnings.simplefilter("ignore")
         try:
             with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
                 return _read(image, max_pixels)

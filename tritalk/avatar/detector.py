@@ -30,12 +30,6 @@ class Face:
     """[5, 2]: right eye, left eye, nose, right and left corner of the mouth (the person's own)."""
     confidence: float
 
-    @property
-    def tilt(self) -> float:
-        """Degrees by which the line of the eyes is off the horizontal, -180 to 180."""
-        x, y = self.landmarks[1] - self.landmarks[0]
-        return float(np.degrees(np.arctan2(y, x)))
-
 
 class FaceDetector:
     """YuNet; not safe for several threads at once.

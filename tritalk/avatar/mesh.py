@@ -69,6 +69,12 @@ class Mesh:
         return np.stack([*eyes, points[_NOSE], *points[list(_MOUTH_CORNERS)]])
 
     @property
+    def tilt(self) -> float:
+        """Degrees by which the line of the eyes is off the horizontal, -180 to 180."""
+        right, left = self.landmarks[:2]
+        return float(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0])))
+
+    @property
     def lip_gap(self) -> float:
         """Distance between the lips' inner edges, in distances between the eyes."""
         upper, lower = self.points[list(_LIP_MIDDLES)]

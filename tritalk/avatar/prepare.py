@@ -69,7 +69,7 @@ class AvatarMaker:
         face, notes = checks.choose(self._find(portrait), settings)
         warnings += notes + checks.check_face(portrait, face, settings)
         mesh = self._mesh(portrait, face)
-        warnings += checks.check_mesh(mesh, settings)
+        warnings += checks.check_mesh(portrait, mesh, settings)
 
         if mesh.lip_gap > settings.lip_gap:
             portrait = self._close_mouth(portrait, mesh)

@@ -47,7 +47,10 @@ class AvatarSettings(Settings):
     """Least difference between the 90th and the 10th percentile of the face's brightness."""
     sharpness: float = Field(0.2, ge=0)
     """Least sharpness of the face; see `tritalk.avatar.checks.sharpness`."""
-    sharpness_warning: float = Field(0.45, ge=0)
+    sharpness_warning: float = Field(0.8, ge=0)
+    mouth_relief: float = Field(0.08, ge=0)
+    """Least contrast of the mouth, which what covers it lowers; see `checks.mouth_relief`."""
+    mouth_relief_warning: float = Field(0.18, ge=0)
 
     lip_gap: float = Field(0.02, gt=0)
     """Lips that part by more than this, in eye distances, are closed."""
