@@ -77,10 +77,11 @@ class AnimateService:
                 sequence does so none the less.
         """
         try:
-            if request.start:
-                self._start(request, reply)
-            elif request.cancel:
+            # Triton lets a cancel with START pass after the END of its sequence, too.
+            if request.cancel:
                 self._cancel(request, reply)
+            elif request.start:
+                self._start(request, reply)
             else:
                 opened = self._get(request.sequence_id)
                 samples = self._samples(request, opened.sample_rate_hz)
