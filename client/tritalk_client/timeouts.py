@@ -84,7 +84,9 @@ class TurnWatch:
         if now_s - self._alive_s >= self._timeouts.stall_s:
             return stalled(self._timeouts.stall_s)
         return TritalkError(
-            ErrorCode.TIMEOUT, f"the turn did not end within {self._timeouts.turn_s:g} s"
+            ErrorCode.TIMEOUT,
+            f"the turn did not end within {self._timeouts.turn_s:g} s: "
+            "allow more time, or ask for a shorter answer",
         )
 
     def _take_question(self, request_id: str, *, or_first: bool) -> float | None:

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TritalkError as error:
         return _fail(str(error), exit_code(error))
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}", ExitCode.BAD_INPUT)
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("stopped", ExitCode.STOPPED)
 
