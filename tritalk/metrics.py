@@ -136,8 +136,31 @@ class Registry:
         options: dict[str, Any] = {"labels": dict(zip(metric.labels, values, strict=True))}
         if metric.kind == "histogram":
             options["buckets"] = list(self._slo.buckets[metric.name])
-        series: Instrument = self._families[metric.name].Metric(**options)
-        return series
+        return _OneAtATime(self._families[metric.name].Metric(**options), self._lock)
+
+
+class _OneAtATime:
+    """A time series whose updates wait for one another.
+
+    Triton 24.10 crashes, the whole server with all its models, when threads of one Python model
+    update metrics at the same time.
+    """
+
+    def __init__(self, series: Instrument, lock: threading.Lock) -> None:
+        self._series = series
+        self._lock = lock
+
+    def increment(self, value: float) -> None:
+        with self._lock:
+            self._series.increment(value)
+
+    def set(self, value: float) -> None:
+        with self._lock:
+            self._series.set(value)
+
+    def observe(self, value: float) -> None:
+        with self._lock:
+            self._series.observe(value)
 
 
 class ProcessMonitor:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -47,3 +49,33 @@ def test_the_monitor_reports_this_process_until_it_is_stopped(family: type[FakeF
     reported = metric_values(family, "process_resident_memory_bytes", module="asr")[0]
     assert reported == pytest.approx(psutil.Process(os.getpid()).memory_info().rss, rel=0.5)
     assert not monitor._thread.is_alive()
+
+
+def test_threads_update_one_at_a_time(family: type[FakeFamily]) -> None:
+    # given a family whose updates must not overlap, as Triton's must not
+    inside = threading.Lock()
+    overlaps: list[str] = []
+
+    class Touchy:
+        def observe(self, value: float) -> None:
+            if not inside.acquire(blocking=False):
+                overlaps.append("overlap")
+                return
+            time.sleep(0.001)
+            inside.release()
+
+        set = increment = observe
+
+    class TouchyFamily(family):  # type: ignore[misc, valid-type]
+        def Metric(self, **_options: object) -> Touchy:  # noqa: N802
+            return Touchy()
+
+    registry = metrics.Registry(TouchyFamily, slo.default())
+    series = [registry(metrics.LLM_TIMEOUTS), registry(metrics.TTS_RTF)]
+
+    # when many threads update several series
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: series[n % 2].observe(n), range(64)))
+
+    # then no two of them were inside at once
+    assert not overlaps
