@@ -206,7 +206,8 @@ def _check_tensors(
         dims = entry["reshape"].get("shape", ()) if "reshape" in entry else entry["dims"]
         shape = ((-1,) if batches else ()) + tuple(int(size) for size in dims)
         scalar = not tensor.shape and shape == (1,)
-        if not scalar and not _may_fit(tensor.shape, shape):
+        rows_fit = tensor.has_rows or not batches
+        if not scalar and not (rows_fit and _may_fit(tensor.shape, shape)):
             raise OnnxModelError(
                 f"{kind} {name} has the shape {list(tensor.shape)} in the graph and "
                 f"{list(shape)} in config.pbtxt"

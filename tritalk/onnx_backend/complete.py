@@ -49,6 +49,9 @@ def complete(config: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
 def _entries(tensors: Iterable[Tensor], *, batches: bool) -> list[dict[str, Any]]:
     entries = []
     for tensor in tensors:
+        if batches and not tensor.has_rows:
+            # An optional input that all requests of a batch would have to share.
+            continue
         dims = list(tensor.shape[1:] if batches else tensor.shape)
         entry: dict[str, Any] = {"name": tensor.name, "data_type": tensor.triton_type}
         if tensor.optional:

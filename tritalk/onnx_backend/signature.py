@@ -53,6 +53,11 @@ class Tensor:
         """Whether it holds text."""
         return self.triton_type == "TYPE_STRING"
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether its first size is open."""
+        return self.shape[:1] == (-1,)
+
     def misfit(self, array: npt.NDArray[Any]) -> str | None:
         """What is wrong with an array for this tensor, None when nothing is."""
         if array.dtype != self.dtype:
@@ -76,9 +81,9 @@ class Signature:
 
     @property
     def batches(self) -> bool:
-        """Whether the first size of every tensor is open, so that requests can share a run."""
-        tensors = (*self.inputs.values(), *self.outputs.values())
-        return all(tensor.shape and tensor.shape[0] == -1 for tensor in tensors)
+        """Whether every tensor that must be there has rows, so that requests can share a run."""
+        required = (tensor for tensor in self.inputs.values() if not tensor.optional)
+        return all(tensor.has_rows for tensor in (*required, *self.outputs.values()))
 
     @classmethod
     def of(cls, session: onnxruntime.InferenceSession) -> Signature:

@@ -49,10 +49,12 @@ def arguments(
 def shell_here(options: ServerOptions, ports: Ports, found: Installation) -> str:
     """Shell lines that start the same server by hand on this machine."""
     lines = ["# The backend directory, as the supervisor makes it.", 'backends="$(mktemp -d)"']
-    links = found.backend_links()
-    for folder in sorted({name.split("/")[0] for name in links if "/" in name}):
+    sources = found.backend_sources()
+    for folder in sorted({name.split("/")[0] for name in sources if "/" in name}):
         lines.append(f'mkdir "$backends/{folder}"')
-    lines += [f'ln -s {shlex.quote(str(to))} "$backends/{name}"' for name, to in links.items()]
+    for name, source in sources.items():
+        verb = "ln -s" if source.is_dir() else "cp"
+        lines.append(f'{verb} {shlex.quote(str(source))} "$backends/{name}"')
     if found.stub is not None:
         lines.append(f"# {STUB} takes its Python from PATH and its libraries from the linker.")
     variables = found.environment({"PATH": "$PATH"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -43,23 +44,23 @@ class Installation:
         """The folder of response cache implementations."""
         return self.root / "caches"
 
-    def backend_links(self) -> dict[str, Path]:
-        """The backend directory as links: path inside it to what it points to.
+    def backend_sources(self) -> dict[str, Path]:
+        """What the backend directory is made of: path inside it to its source.
 
         Our Python-based `onnxruntime` takes the place of the C++ one only where that is missing;
         Triton would prefer the C++ library in the same folder.
         """
-        links: dict[str, Path] = {}
+        sources: dict[str, Path] = {}
         for backend in sorted(path for path in (self.root / "backends").iterdir() if path.is_dir()):
             if backend.name == "python" and self.stub is not None:
                 files = (path for path in backend.iterdir() if path.is_file())
-                links |= {f"python/{path.name}": path for path in sorted(files)}
-                links[f"python/{STUB}"] = self.stub
+                sources |= {f"python/{path.name}": path for path in sorted(files)}
+                sources[f"python/{STUB}"] = self.stub
             else:
-                links[backend.name] = backend
-        if "onnxruntime" not in links:
-            links["onnxruntime"] = environment.repository_root() / "backends" / "onnxruntime"
-        return links
+                sources[backend.name] = backend
+        if "onnxruntime" not in sources:
+            sources["onnxruntime"] = environment.repository_root() / "backends" / "onnxruntime"
+        return sources
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """The environment of the server: this Python first, and the libraries it needs."""
@@ -71,11 +72,15 @@ class Installation:
         return variables
 
     def make_backend_directory(self, folder: Path) -> None:
-        """Fill an empty folder with the links of `backend_links`."""
-        for name, target in self.backend_links().items():
-            link = folder / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(target)
+        """Make the backend directory: files are copied, whole backends are linked."""
+        for name, source in self.backend_sources().items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                target.symlink_to(source)
+            else:
+                # A linked library "escapes the backend directory" for Python-based backends.
+                shutil.copy2(source, target)
 
 
 def find(binary: Path | None = None) -> Installation:
