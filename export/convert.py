@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from export import fingerprint
 from export.cache import Cache, sha256_of, write_atomically
 from export.catalogue import Conversion
 from export.errors import ConversionError, explain
@@ -28,8 +28,14 @@ def key(conversion: Conversion, sources: Mapping[str, str]) -> str:
     Args:
         conversion: The conversion.
         sources: sha256 of the source files, by their names in the catalogue.
+
+    Raises:
+        ConversionError: There is no such converter.
     """
-    text = json.dumps([conversion.by, _code(conversion.by), sorted(sources.items())])
+    code = fingerprint.of_package(f"export.{conversion.by}")
+    if code is None:
+        raise ConversionError(f"there is no converter export/{conversion.by}")
+    text = json.dumps([conversion.by, code, sorted(sources.items())])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -114,16 +120,3 @@ def _under_their_names(sources: Mapping[str, Path], folder: Path) -> dict[str, P
         named[name].parent.mkdir(parents=True, exist_ok=True)
         named[name].symlink_to(source.resolve())
     return named
-
-
-def _code(by: str) -> str:
-    """The sha256 of a converter's own source code."""
-    spec = importlib.util.find_spec(f"export.{by}")
-    if spec is None or spec.origin is None:
-        raise ConversionError(f"there is no converter export/{by}")
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()

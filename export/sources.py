@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ class HubSource:
             raise MissingToolError(
                 f"{self.title} needs the hub's client: run `pip install huggingface_hub`"
             ) from None
+        # Its own words about every try would hide ours.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         if self._path and wanted.only_one:
             name = self._path
         else:

@@ -38,7 +38,8 @@ def write(world: World, code: str) -> None:
 @pytest.fixture(autouse=True)
 def _forget_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    monkeypatch.delitem(sys.modules, "export.shout", raising=False)
+    for name in ("export.shout", "export.loudness"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 def test_a_converted_model_is_installed_in_place_of_its_sources(world: World) -> None:
@@ -78,6 +79,21 @@ def test_a_changed_converter_converts_again_without_the_network(
 
     assert world.installed() == {"asr/1/model.onnx": (FIRST + SECOND).title()}
     assert not world.registry.fetched
+
+
+def test_a_change_in_what_a_converter_imports_converts_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = world.root / "converters/loudness.py"
+    helper.write_text("LOUD = str.upper\n")
+    write(world, "from export.loudness import LOUD\n" + SHOUT)
+    world.get("ears")
+    made = (world.models / "asr/1/model.onnx").stat().st_ino
+
+    helper.write_text("LOUD = str.title\n")
+    world.get("ears")
+
+    assert (world.models / "asr/1/model.onnx").stat().st_ino != made
 
 
 def test_a_damaged_result_is_made_again(world: World) -> None:
