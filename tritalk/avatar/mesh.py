@@ -37,12 +37,6 @@ _CHEEKS = (234, 454)
 _BROW_AND_CHIN = (10, 152)
 _FACE_POINTS = 468
 
-# How far the lips' edges are moved outwards in the middle and at the corners of the mouth, in
-# fractions of the crop: what is left between the parabolas and the lips shows as teeth after the
-# mouth was closed, and much more than this costs lip. Judged by eye on nine smiles.
-_TEETH_MARGIN = 0.008
-_CORNER_MARGIN = 0.003
-
 # What a head that looks straight ahead measures between brow and chin, which are not one above the
 # other: the median of 24 frontal portraits.
 _LEVEL_NOD = 8.5
@@ -182,11 +176,10 @@ def _angle(points: npt.NDArray[np.float64], pair: tuple[int, int], *, axis: int)
 
 
 def _parabola(places: npt.NDArray[np.float64], *, outwards: int) -> npt.NDArray[np.float32]:
-    """The parabola through a lip's inner edge, moved outwards until no tooth is beyond it."""
+    """The parabola through a lip's inner edge, bulged outwards until none of it is beyond."""
     u = (places[:, 0] - 0.5) / geometry.MOUTH_HALF_WIDTH
     height = places[:, 1] - geometry.MOUTH_Y
     c2, c1, c0 = np.polyfit(u, height, 2)
     beyond = (outwards * (height - np.polyval([c2, c1, c0], u)))[1:-1].max(initial=0.0)
-    bulge = outwards * (_TEETH_MARGIN + beyond)
-    corners = outwards * _CORNER_MARGIN
-    return np.array([c0 + bulge, c1, c2 - bulge + corners], np.float32)
+    bulge = outwards * beyond
+    return np.array([c0 + bulge, c1, c2 - bulge], np.float32)
