@@ -41,6 +41,7 @@ _AAC_FRAME = 1024
 _AAC_BIT_RATE = 64_000
 # What the encoder holds back: a frame of look-ahead, one of overlap, and one not yet filled.
 _AAC_HELD_SAMPLES = 3 * _AAC_FRAME
+_EARLY_FRAMES = 5
 _VIDEO_TICKS = 512
 _VIDEO_TIME_BASE = Fraction(1, FRAMES_PER_SECOND * _VIDEO_TICKS)
 _BT709 = 1
@@ -87,6 +88,7 @@ class MediaEncoder:
         self._cut_frames = 0
         self._last_keyframe = -KEYFRAME_INTERVAL_FRAMES
         self._fragments = 0
+        self._header = self._make_header()
 
     @property
     def pending_frames(self) -> int:
@@ -97,6 +99,8 @@ class MediaEncoder:
         """Append speech; it may run ahead of the frames by any length."""
         if len(samples):
             self._waiting_audio.append(samples)
+            # What the next fragment needs is encoded now, while its mouths are being drawn.
+            self._feed(self._aac_time(self._frames + _EARLY_FRAMES) + _AAC_HELD_SAMPLES)
 
     def add_frame(self, i420: npt.NDArray[np.uint8]) -> None:
         """Append one frame.
@@ -174,13 +178,13 @@ class MediaEncoder:
             packet.pts = packet.dts = _start(packet) + _AAC_FRAME
         data = self._mux([*self._video_packets, *audio])
         if not self._fragments:
-            data = self._header() + data
+            data = self._header + data
         self._video_packets.clear()
         self._cut_frames = self._frames
         self._fragments += 1
         return data
 
-    def _header(self) -> bytes:
+    def _make_header(self) -> bytes:
         """Ftyp and moov, with an edit list that skips the priming.
 
         libavformat writes an edit list for packets that it has seen alone: two empty ones tell it

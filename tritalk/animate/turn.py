@@ -85,14 +85,14 @@ class Turn:
         meters: Meters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        height, width = portrait.image.shape[:2]
         self._portrait = portrait
+        self._rate = sample_rate_hz
         self._generate = generate
         self._settings = settings
         self._meters = meters
         self._clock = clock
         self._canvas = Canvas(portrait.image, portrait.paster)
-        self._encoder = MediaEncoder(width, height, sample_rate_hz)
+        self._encoder: MediaEncoder | None = None
         self._speech = Speech(sample_rate_hz)
         self._playback = Playback()
         self._cancelled = threading.Event()
@@ -122,24 +122,30 @@ class Turn:
         """
         self._work_began = self._clock()
         self._speech.append(samples)
-        self._encoder.add_audio(samples)
-        if last:
-            self._encoder.add_audio(self._speech.pad())
+        silence = self._speech.pad() if last else NO_SAMPLES
         end = self._speech.frames
-        for step, mouths in self._drawn(end, following):
-            for mouth in mouths:
-                self._encoder.add_frame(self._canvas.draw(mouth))
+        waiting = deque(steps(self._frames, end, self._settings.step_frames))
+        in_work: deque[_Step] = deque()
+        self._fill(in_work, waiting, following)
+        # Opened while the first mouths are drawn.
+        encoder = self._encoder = self._encoder or self._open_encoder()
+        encoder.add_audio(samples)
+        encoder.add_audio(silence)
+        while in_work and not self._cancelled.is_set():
+            step = in_work.popleft()
+            for mouth in self._drawn(step):
+                encoder.add_frame(self._canvas.draw(mouth))
+            self._fill(in_work, waiting, following)
             self._spoken |= step.spoken
-            if step.frames.stop == end:
-                break
-            if self._should_cut():
-                yield self._media(self._encoder.cut(), step.frames.stop)
+            if step.frames.stop < end and self._should_cut(encoder.pending_frames):
+                yield self._media(encoder.cut(), step.frames.stop)
         if self._cancelled.is_set():
-            return
-        if last:
-            yield from self._last(end)
-        elif self._encoder.pending_frames:
-            yield self._media(self._encoder.cut(), end)
+            for step in in_work:
+                step.mouths.cancel()
+        elif last:
+            yield from self._last(encoder, end)
+        elif encoder.pending_frames:
+            yield self._media(encoder.cut(), end)
 
     def cancel(self) -> None:
         """Stop after the step in work; `speak` then ends."""
@@ -147,33 +153,26 @@ class Turn:
 
     def finish(self) -> Iterator[Media]:
         """What a cancelled turn still needs to end well: the audio of its last frames, if any."""
-        if not self._finished:
+        if self._encoder is not None and not self._finished:
             self._encoder.abandon()
             self._spoken = False
-            yield from self._last(self._frames)
+            yield from self._last(self._encoder, self._frames)
 
     def close(self) -> None:
         """Free the encoder and the thread; a generator call that hangs is not waited for."""
         self._drawing.shutdown(wait=False, cancel_futures=True)
-        self._encoder.close()
+        if self._encoder is not None:
+            self._encoder.close()
 
-    def _drawn(self, end: int, following: Callable[[], Samples]) -> Iterator[tuple[_Step, Mouths]]:
-        waiting = deque(steps(self._encoded_frames, end, self._settings.step_frames))
-        in_work: deque[_Step] = deque()
-        while (waiting or in_work) and not self._cancelled.is_set():
-            while waiting and len(in_work) < _STEPS_IN_WORK:
-                in_work.append(self._begin(waiting.popleft(), following()))
-            step = in_work.popleft()
-            try:
-                yield step, step.mouths.result(self._settings.generator_timeout_s)
-            except FutureTimeoutError as error:
-                raise TritalkError(
-                    ErrorCode.TIMEOUT,
-                    f"no mouths within {self._settings.generator_timeout_s:g} s "
-                    "(generator_timeout_s); is wav2lip overloaded?",
-                ) from error
-        for step in in_work:
-            step.mouths.cancel()
+    def _open_encoder(self) -> MediaEncoder:
+        height, width = self._portrait.image.shape[:2]
+        return MediaEncoder(width, height, self._rate)
+
+    def _fill(
+        self, in_work: deque[_Step], waiting: deque[range], following: Callable[[], Samples]
+    ) -> None:
+        while waiting and len(in_work) < _STEPS_IN_WORK:
+            in_work.append(self._begin(waiting.popleft(), following()))
 
     def _begin(self, frames: range, following: Samples) -> _Step:
         spoken = self._speech.is_spoken(frames)
@@ -183,21 +182,27 @@ class Turn:
         faces = self._portrait.faces[: len(frames)]
         return _Step(frames, spoken, self._drawing.submit(self._generate, mel, faces))
 
-    @property
-    def _encoded_frames(self) -> int:
-        return self._frames + self._encoder.pending_frames
+    def _drawn(self, step: _Step) -> Mouths:
+        try:
+            return step.mouths.result(self._settings.generator_timeout_s)
+        except FutureTimeoutError as error:
+            raise TritalkError(
+                ErrorCode.TIMEOUT,
+                f"no mouths within {self._settings.generator_timeout_s:g} s "
+                "(generator_timeout_s); is wav2lip overloaded?",
+            ) from error
 
-    def _should_cut(self) -> bool:
+    def _should_cut(self, pending_frames: int) -> bool:
         return should_cut(
-            self._encoder.pending_frames,
+            pending_frames,
             self._playback.lead_frames(self._clock()),
             first_frames=self._settings.step_frames,
             longest_frames=self._settings.longest_fragment_frames,
         )
 
-    def _last(self, end: int) -> Iterator[Media]:
+    def _last(self, encoder: MediaEncoder, end: int) -> Iterator[Media]:
         self._finished = True
-        data = self._encoder.finish()
+        data = encoder.finish()
         if data:
             yield self._media(data, end)
 
