@@ -2,7 +2,7 @@
 
 files/<sha256>           source files, verified once, read-only
 archives/<sha256>        carrier packages that are whole, until their members are taken out
-converted/<key>/         what a conversion made, with its receipt
+converted/<id>/<key>/    what a conversion made, with its receipt
 assets/<id>/             assets under their own names
 incoming/                what is being downloaded or made; emptied by the next run
 digests.json             sha256 of files by path, while size, time and inode stay the same

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from export.catalogue import Conversion
 from export.errors import ConversionError, explain
 
 _RECEIPT = "receipt.json"
+_KEPT = 3
+"""Results of a model that are kept, so that one can go back and forth between two versions."""
 
 
 def key(conversion: Conversion, sources: Mapping[str, str]) -> str:
@@ -39,32 +42,33 @@ def key(conversion: Conversion, sources: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def cached(cache: Cache, key: str) -> dict[str, str] | None:
+def cached(cache: Cache, model: str, key: str) -> dict[str, str] | None:
     """The sha256 of the files that a conversion has made, by name; None where it has not yet.
 
     A result that is damaged counts as none.
     """
     try:
-        made: dict[str, str] = json.loads((cache.converted / key / _RECEIPT).read_text("utf-8"))
+        receipt = path(cache, model, key, _RECEIPT).read_text("utf-8")
+        made: dict[str, str] = json.loads(receipt)
     except (OSError, json.JSONDecodeError):
         return None
-    whole = all(cache.digests.of(path(cache, key, name)) == made[name] for name in made)
+    whole = all(cache.digests.of(path(cache, model, key, name)) == made[name] for name in made)
     return made if whole else None
 
 
-def path(cache: Cache, key: str, name: str) -> Path:
+def path(cache: Cache, model: str, key: str, name: str) -> Path:
     """Where a file that a conversion has made lies."""
-    return cache.converted / key / name
+    return cache.converted / model / key / name
 
 
 def run(
-    cache: Cache, title: str, conversion: Conversion, key: str, sources: Mapping[str, Path]
+    cache: Cache, model: str, conversion: Conversion, key: str, sources: Mapping[str, Path]
 ) -> dict[str, str]:
     """Convert, and keep the result.
 
     Args:
         cache: The cache; the caller holds its lock.
-        title: What is converted, for errors.
+        model: The id of the model.
         conversion: The conversion.
         key: What names its result.
         sources: The source files by their names in the catalogue.
@@ -84,32 +88,35 @@ def run(
         try:
             converter.convert(named, out)
         except OSError as error:
-            raise explain(error, f"converting {title}", out) from error
+            raise explain(error, f"converting {model}", out) from error
         except ValueError as error:
-            raise ConversionError(f"{title} cannot be converted: {error}") from error
+            raise ConversionError(f"{model} cannot be converted: {error}") from error
         missing = [name for name in conversion.makes if not (out / name).is_file()]
         if missing:
             raise ConversionError(
-                f"converting {title} made no {', '.join(missing)}: "
+                f"converting {model} made no {', '.join(missing)}: "
                 f"export/{conversion.by} and the catalogue disagree"
             )
         made = {name: sha256_of(out / name) for name in conversion.makes}
         write_atomically(out / _RECEIPT, json.dumps(made, indent=1))
         for name in made:
             (out / name).chmod(0o444)
-        return _keep(cache, out, key, made)
+        _keep(out, cache.converted / model / key)
+        for name, digest in made.items():
+            cache.digests.learn(path(cache, model, key, name), digest)
+        return made
 
 
-def _keep(cache: Cache, out: Path, key: str, made: dict[str, str]) -> dict[str, str]:
-    target = cache.converted / key
+def _keep(out: Path, target: Path) -> None:
+    """Move a result into the cache, and throw away all but the latest few of the same model."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         # A damaged result of an earlier run.
-        target.rename(out.parent / "damaged")
+        shutil.rmtree(target)
     out.rename(target)
-    for name, digest in made.items():
-        cache.digests.learn(target / name, digest)
-    return made
+    results = sorted(target.parent.iterdir(), key=lambda result: result.stat().st_mtime)
+    for old in results[:-_KEPT]:
+        shutil.rmtree(old)
 
 
 def _under_their_names(sources: Mapping[str, Path], folder: Path) -> dict[str, Path]:

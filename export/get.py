@@ -234,7 +234,7 @@ class Getter:
     def _contents(self, work: Job, obtainer: Obtainer) -> dict[str, Content]:
         """The files of a job, verified."""
         conversion = work.entry.convert if isinstance(work.entry, Model) else None
-        made = convert.cached(self._cache, work.key) if conversion else None
+        made = convert.cached(self._cache, work.name, work.key) if conversion else None
         if made is None:
             sources = {name: self._source(work, name, obtainer) for name in work.entry.files}
             if conversion is None:
@@ -243,7 +243,7 @@ class Getter:
             with self._report.work(f"converting {work.name}"):
                 made = convert.run(self._cache, work.name, conversion, work.key, paths)
         return {
-            name: Content(convert.path(self._cache, work.key, name), digest)
+            name: Content(convert.path(self._cache, work.name, work.key, name), digest)
             for name, digest in made.items()
         }
 

@@ -132,7 +132,7 @@ def make(jobs: Sequence[Job], catalogue: Catalogue, cache: Cache) -> Plan:
         installed = conversion.size if conversion else _size(work.entry)
         plan.disk_bytes += 0 if same_disk else installed
         if conversion:
-            if convert.cached(cache, work.key) is not None:
+            if convert.cached(cache, work.name, work.key) is not None:
                 continue
             plan.conversions.append(work.name)
             plan.disk_bytes += conversion.size

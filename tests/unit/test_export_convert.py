@@ -96,6 +96,17 @@ def test_a_change_in_what_a_converter_imports_converts_again(
     assert (world.models / "asr/1/model.onnx").stat().st_ino != made
 
 
+def test_few_results_of_old_converters_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in range(6):
+        write(world, f"{SHOUT}# version {version}")
+        monkeypatch.delitem(sys.modules, "export.shout", raising=False)
+        world.get("ears")
+
+    assert len(list((world.root / "cache/converted/ears").iterdir())) == 3
+
+
 def test_a_damaged_result_is_made_again(world: World) -> None:
     world.get("ears")
     made = world.models / "asr/1/model.onnx"
