@@ -5,7 +5,8 @@ list skips them, so audio and video are exact in players that read it; in those 
 audio is late by the priming alone. Voices below `_LEAST_AAC_RATE_HZ` are encoded at twice their
 rate, so that this is at most 43 ms, which nobody notices where the lips come first. Dropping the
 priming packet instead would need no edit list, but an AAC frame without its predecessor decodes
-folded over itself: the first 43 ms of the voice would be damaged.
+folded over itself: a voice that begins at once had 4 dB of signal to noise in its first 43 ms then,
+instead of 15.
 
 Any cut. Audio runs ahead of the video into its encoder, which holds back up to three AAC frames, so
 that each fragment brings the audio of its own frames: up to the nearest AAC frame (21 ms at 24 kHz)
@@ -39,6 +40,8 @@ KEYFRAME_INTERVAL_FRAMES = 100
 _LEAST_AAC_RATE_HZ = 24_000
 _AAC_FRAME = 1024
 _AAC_BIT_RATE = 64_000
+# At this rate closer to the voice than the default (21 against 16 dB) at a third of its cost.
+_AAC = {"aac_coder": "fast"}
 # What the encoder holds back: a frame of look-ahead, one of overlap, and one not yet filled.
 _AAC_HELD_SAMPLES = 3 * _AAC_FRAME
 _EARLY_FRAMES = 5
@@ -76,7 +79,9 @@ class MediaEncoder:
         # Holds the encoders alone; what it would write is not used.
         self._container = av.open(_Sink(), "w", format="mp4", options={"movflags": "empty_moov"})
         self._video = _add_video(self._container, width, height)
-        self._audio = self._container.add_stream("aac", rate=self._aac_rate, layout="mono")
+        self._audio = self._container.add_stream(
+            "aac", rate=self._aac_rate, options=dict(_AAC), layout="mono"
+        )
         self._audio.codec_context.bit_rate = _AAC_BIT_RATE
         self._container.start_encoding()
 
