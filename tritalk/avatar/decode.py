@@ -85,7 +85,7 @@ def _read(image: PillowImage.Image, max_pixels: int) -> Picture:
     if pixels > max_pixels:
         raise _too_large(f"{pixels / 1e6:.1f}", max_pixels)
     notes = []
-    if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", "PSD", "ICO"):
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("of the file's several pictures only the first is used")
     image.load()
     upright = ImageOps.exif_transpose(image)
