@@ -70,7 +70,11 @@ def generate(mel, faces):
     try:
         response = call.exec()
     except pb_utils.TritonModelException as error:
-        raise TritalkError(ErrorCode.UNAVAILABLE, str(error), stage="wav2lip") from error
+        raise TritalkError(
+            ErrorCode.UNAVAILABLE,
+            f"no mouths without wav2lip, see its state and its log: {error}",
+            stage="wav2lip",
+        ) from error
     if response.has_error():
         error = TritalkError.from_wire(response.error().message(), default=ErrorCode.UNAVAILABLE)
         raise TritalkError(error.code, error.message, stage="wav2lip")
