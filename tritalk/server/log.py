@@ -20,6 +20,7 @@ _HARMLESS = re.compile(
     r"|CUDA memory pool disabled"
     r"|^Signal \(15\) received"
     r"|Non-graceful termination detected"
+    r"|no pinned memory pool"
 )
 _SEVERITY = re.compile(r"^[EF]\d{4} [\d:.]+ \d+ \S+\] (.*)$")
 
