@@ -205,6 +205,24 @@ def test_a_tilted_head_is_warned_about_then_refused(maker):
     assert "tilted" in refused(maker, pictures.file_of(pictures.tilted(50))).message
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(slice(145), slice(None)), (slice(100, None), slice(None)), (slice(None), slice(200, None))],
+    ids=["chin", "brow", "cheek"],
+)
+def test_a_face_that_is_cut_off_is_refused(maker, rows, columns):
+    error = refused(maker, pictures.file_of(pictures.astronaut()[rows, columns]))
+    assert error.code is ErrorCode.UNUSABLE_FACE
+    assert "cut off" in error.message
+    assert "at least 88 % are taken" in error.message
+
+
+def test_a_chin_at_the_edge_is_warned_about(maker):
+    assert "% of it is in view, at least 98 % look good" in warned(
+        maker, pictures.astronaut()[:164]
+    )
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_picture_that_lies_on_its_side_is_refused_as_such(maker, quarters):
     lying = np.rot90(pictures.astronaut(), quarters)

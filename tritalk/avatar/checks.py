@@ -110,6 +110,13 @@ def check_mesh(portrait: geometry.Image, mesh: Mesh, settings: AvatarSettings) -
         "the face is covered, cut off, tilted or turned away: its shape is {value:.0f} % certain, "
         "at least {limit:.0f} % {verb}; send a picture with eyes, nose and mouth in full view",
     )
+    notes += _at_least(
+        100 * mesh.inside(portrait),
+        100 * settings.inside,
+        100 * settings.inside_warning,
+        "the face is cut off: {value:.0f} % of it is in view, at least {limit:.0f} % {verb}; "
+        "send a picture that shows the whole face",
+    )
     notes += _at_most(
         abs(mesh.tilt),
         settings.tilt,

@@ -75,6 +75,13 @@ class Mesh:
         right, left = self.points[list(_IRISES)]
         return float(np.linalg.norm(lower - upper) / np.linalg.norm(left - right))
 
+    def inside(self, picture: geometry.Image) -> float:
+        """The part of the face, 0 to 1, that does not reach over the picture's edges."""
+        height, width = picture.shape[:2]
+        points = self.points[:_FACE_POINTS]
+        within = (points >= -0.5) & (points < [width - 0.5, height - 0.5])
+        return float(within.all(axis=1).mean())
+
     def lip_curves(
         self, to_crop: geometry.Affine, size: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -31,6 +31,9 @@ class AvatarSettings(Settings):
     face_width_warning: float = Field(80.0, gt=0)
     mesh_confidence: float = Field(0.9, gt=0, lt=1)
     """Least confidence of the face mesh, which a covered or turned face lowers."""
+    inside: float = Field(0.88, ge=0, le=1)
+    """Least part of the face that is in the picture."""
+    inside_warning: float = Field(0.98, ge=0, le=1)
     turn: float = Field(35.0, gt=0)
     """Most degrees that the head is turned to a side."""
     turn_warning: float = Field(20.0, gt=0)
