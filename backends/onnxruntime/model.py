@@ -12,6 +12,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from tritalk.glue import Glue
 from tritalk.onnx_backend import (
     InferRequest,
     OnnxModel,
@@ -35,6 +36,7 @@ class TritonPythonModel:
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
+        self.glue = Glue(pb_utils, args)
         on_gpu = args["model_instance_kind"] == "GPU"
         session, run_options = load(
             Path(pb_utils.get_model_dir()),
@@ -42,10 +44,14 @@ class TritonPythonModel:
             device_id=int(args["model_instance_device_id"]) if on_gpu else None,
         )
         self.model = OnnxModel(session, json.loads(args["model_config"]), run_options)
+        self.glue.loaded()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         outcomes = self.model.run([_read(request) for request in requests])
         return [_response(outcome) for outcome in outcomes]
+
+    def finalize(self) -> None:
+        self.glue.close()
 
 
 def _read(request: Any) -> InferRequest:
