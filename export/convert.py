@@ -11,14 +11,14 @@ import hashlib
 import importlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from export import fingerprint
 from export.cache import Cache, sha256_of, write_atomically
 from export.catalogue import Conversion
-from export.errors import ConversionError, explain
+from export.errors import ConversionError, MissingToolError, explain
 
 _RECEIPT = "receipt.json"
 _KEPT = 3
@@ -79,14 +79,14 @@ def run(
     Raises:
         ConversionError: The converter refused its sources, or did not make what it should.
         DiskFullError: The result does not fit.
+        MissingToolError: A library that the converter needs is not installed.
     """
     with cache.scratch() as scratch:
         named = _under_their_names(sources, scratch / "sources")
         out = scratch / "out"
         out.mkdir()
-        converter: Any = importlib.import_module(f"export.{conversion.by}")
         try:
-            converter.convert(named, out)
+            _converter(conversion.by)(named, out)
         except OSError as error:
             raise explain(error, f"converting {model}", out) from error
         except ValueError as error:
@@ -105,6 +105,20 @@ def run(
         for name, digest in made.items():
             cache.digests.learn(path(cache, model, key, name), digest)
         return made
+
+
+def _converter(by: str) -> Callable[[Mapping[str, Path], Path], None]:
+    try:
+        package: Any = importlib.import_module(f"export.{by}")
+    except ImportError as error:
+        raise MissingToolError(
+            f"export/{by} needs {error.name}, which is not installed: run `make setup`"
+        ) from error
+    try:
+        convert: Callable[[Mapping[str, Path], Path], None] = package.convert
+    except AttributeError as error:
+        raise ConversionError(f"export/{by} has no function convert") from error
+    return convert
 
 
 def _keep(out: Path, target: Path) -> None:

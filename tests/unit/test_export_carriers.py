@@ -20,7 +20,7 @@ from export.errors import (
 )
 from tests.weights import tarball, wheel
 
-METADATA = b"Metadata-Version: 2.1\nName: tiny-voice\nVersion: 1.0\n"
+METADATA = b"Metadata-Version: 2.1\nName: tiny-voice\nVersion: 1.0\nRequires-Python: >=3.99\n"
 WHEEL = b"Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
@@ -64,7 +64,7 @@ def tiny_wheel() -> bytes:
     )
 
 
-def test_pip_brings_a_wheel(shelf: Path, folder: Path) -> None:
+def test_pip_brings_a_wheel_whichever_python_it_is_for(shelf: Path, folder: Path) -> None:
     served = tiny_wheel()
     (shelf / "tiny_voice-1.0-py3-none-any.whl").write_bytes(served)
     arrived: list[int] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import export
-from export.errors import ConversionError, DiskFullError
+from export.errors import ConversionError, DiskFullError, MissingToolError
 from tests.weights import FIRST, SECOND, World
 
 SHOUT = """
@@ -123,21 +123,30 @@ def test_a_damaged_result_is_made_again(world: World) -> None:
     [
         ("raise ValueError('no weight x')", ConversionError, "cannot be converted: no weight x"),
         ("raise OSError(28, 'No space left')", DiskFullError, "converting ears: the disk"),
+        ("import nothing_like_it", MissingToolError, "needs nothing_like_it"),
         ("pass", ConversionError, r"made no model\.onnx"),
     ],
 )
 def test_a_conversion_that_fails_installs_nothing_and_is_tried_again(
     world: World, line: str, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(world, f"def convert(source_files, out):\n    {line}\n")
+    indent = "" if line.startswith("import") else "    "
+    write(world, f"def convert(source_files, out):\n    pass\n{indent}{line}\n")
     with pytest.raises(error, match=words):
         world.get("ears")
     assert world.installed() == {}
 
     write(world, SHOUT)
-    monkeypatch.delitem(sys.modules, "export.shout")
+    monkeypatch.delitem(sys.modules, "export.shout", raising=False)
     world.get("ears")
     assert world.installed() == {"asr/1/model.onnx": (FIRST + SECOND).upper()}
+
+
+def test_a_converter_without_its_function_is_named(world: World) -> None:
+    write(world, "")
+
+    with pytest.raises(ConversionError, match="export/shout has no function convert"):
+        world.get("ears")
 
 
 def test_a_converter_that_does_not_exist_is_named(world: World) -> None:
