@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -33,9 +32,6 @@ Generate: TypeAlias = Callable[[Samples, Mouths], Mouths]
 
 Raises `TritalkError` when it cannot.
 """
-
-# One step is drawn while the one before it is encoded.
-_STEPS_IN_WORK = 2
 
 NO_SAMPLES: Samples = np.zeros(0, np.float32)
 
@@ -124,25 +120,26 @@ class Turn:
         self._speech.append(samples)
         silence = self._speech.pad() if last else NO_SAMPLES
         end = self._speech.frames
-        waiting = deque(steps(self._frames, end, self._settings.step_frames))
-        in_work: deque[_Step] = deque()
-        self._fill(in_work, waiting, following)
+        waiting = iter(steps(self._frames, end, self._settings.step_frames))
+        step = self._begin_next(waiting, following)
         # Opened while the first mouths are drawn.
         encoder = self._encoder = self._encoder or self._open_encoder()
         encoder.add_audio(samples)
         encoder.add_audio(silence)
-        while in_work and not self._cancelled.is_set():
-            step = in_work.popleft()
-            for mouth in self._drawn(step):
+        while step is not None and not self._cancelled.is_set():
+            mouths = self._drawn(step)
+            # One step is drawn while the one before it is encoded. More at once were no faster, and
+            # would stand in the generator's queue before the first steps of other turns.
+            after = self._begin_next(waiting, following)
+            for mouth in mouths:
                 encoder.add_frame(self._canvas.draw(mouth))
-            self._fill(in_work, waiting, following)
             self._spoken |= step.spoken
-            if step.frames.stop < end and self._should_cut(encoder.pending_frames):
+            if after is not None and self._should_cut(encoder.pending_frames):
                 yield self._media(encoder.cut(), step.frames.stop)
+            step = after
         if self._cancelled.is_set():
-            for step in in_work:
-                step.mouths.cancel()
-        elif last:
+            return
+        if last:
             yield from self._last(encoder, end)
         elif encoder.pending_frames:
             yield self._media(encoder.cut(), end)
@@ -168,16 +165,15 @@ class Turn:
         height, width = self._portrait.image.shape[:2]
         return MediaEncoder(width, height, self._rate)
 
-    def _fill(
-        self, in_work: deque[_Step], waiting: deque[range], following: Callable[[], Samples]
-    ) -> None:
-        while waiting and len(in_work) < _STEPS_IN_WORK:
-            in_work.append(self._begin(waiting.popleft(), following()))
-
-    def _begin(self, frames: range, following: Samples) -> _Step:
+    def _begin_next(
+        self, waiting: Iterator[range], following: Callable[[], Samples]
+    ) -> _Step | None:
+        frames = next(waiting, None)
+        if frames is None:
+            return None
         spoken = self._speech.is_spoken(frames)
         began = self._clock()
-        mel = self._speech.windows(frames, following)
+        mel = self._speech.windows(frames, following())
         self._meters.mel_ms.observe((self._clock() - began) * 1000)
         faces = self._portrait.faces[: len(frames)]
         return _Step(frames, spoken, self._drawing.submit(self._generate, mel, faces))
