@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from export import carriers, convert, install, plan
 from export.carriers import Fetch
@@ -17,6 +18,8 @@ from export.obtain import Obtainer
 from export.plan import Job, Places, Plan
 from export.report import Report, megabytes
 from export.sources import Source
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,14 @@ class Getter:
         todo = plan.make(jobs, self._catalogue, self._cache)
         self._announce(todo, options)
         self._check(todo, options)
-        ready: list[tuple[Job, dict[str, Content]]] = []
-        for work in jobs:
-            try:
-                self._check_folder(work, options)
-                ready.append((work, self._contents(work, obtainer)))
-            except WeightsError as error:
-                if not options.keep_going:
-                    raise
-                errors.append(error)
-        for work, contents in ready:
+        tolerated = errors if options.keep_going else None
+        writable = [
+            work
+            for work, _ in _each(jobs, lambda work: self._check_folder(work, options), tolerated)
+        ]
+        for work, contents in _each(
+            writable, lambda work: self._contents(work, obtainer), tolerated
+        ):
             self._install(work, contents)
         if not errors:
             self._cache.drop_archives(self._carriers(jobs))
@@ -284,3 +285,18 @@ class Getter:
         except OSError as error:
             raise explain(error, f"installing {work.name}", work.folder) from error
         self._report.say(f"{work.name}: installed in {work.folder}")
+
+
+def _each(
+    jobs: Iterable[Job], do: Callable[[Job], _T], errors: list[WeightsError] | None
+) -> list[tuple[Job, _T]]:
+    """Do something for every job; errors go into the list, or end it where there is no list."""
+    done = []
+    for work in jobs:
+        try:
+            done.append((work, do(work)))
+        except WeightsError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+    return done

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("TRITALK_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(catalogue, "default", lambda: world.catalogue)
     monkeypatch.setattr(
-        get.Getter.__init__,
-        "__kwdefaults__",
-        {"fetch": world.registry, "free": lambda folder: 1 << 40},
+        get, "Getter", partial(get.Getter, fetch=world.registry, free=lambda folder: 1 << 40)
     )
     return world
 
@@ -103,7 +102,7 @@ def test_an_interrupted_run_says_that_it_can_go_on(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(get.Getter, "get", interrupt)
+    monkeypatch.setattr(get, "Getter", partial(get.Getter, fetch=interrupt))
 
     assert run(world, "get", "default") == 130
     assert capsys.readouterr().err.startswith("interrupted: ")

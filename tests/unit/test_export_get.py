@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_fetched(worl
     (world.models / "tts").write_text("a file, where a folder should be")
 
     with pytest.raises(NotWritableError, match="tts"):
-        world.get("voice")
+        world.get("default")
 
     assert not world.registry.fetched
 
