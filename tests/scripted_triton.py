@@ -28,6 +28,10 @@ class Pause:
     seconds: float = _WAIT_S
 
 
+class Freeze:
+    """Say and hear nothing until the call is over."""
+
+
 @dataclass(frozen=True)
 class Words:
     """An error message on the stream, in Triton's words or ours."""
@@ -47,7 +51,7 @@ class Hangup:
     """The stream ends as if all were well."""
 
 
-Step: TypeAlias = wire.Event | tuple[wire.Media, bytes] | Pause | Words | Abort | Hangup
+Step: TypeAlias = wire.Event | tuple[wire.Media, bytes] | Pause | Freeze | Words | Abort | Hangup
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class ScriptedTriton:
         models: The replies of models that are called without a conversation: tensors, an error,
             or a list of either for a model that streams.
         ready: The models that are ready.
+        open_streams: Conversations and narrations that are under way.
+        broken_streams: Conversations that the client broke off instead of ending them.
         received: What came up the conversations, in the order of arrival.
         calls: Tensors of the other models' requests, by the model's name.
     """
@@ -81,6 +87,7 @@ class ScriptedTriton:
     calls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     metadata: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
+    broken_streams: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     address: str = ""
 
@@ -212,6 +219,8 @@ class _Conversation:
             for request in self._requests:
                 self._take(request)
         except grpc.RpcError:
+            triton = self._triton
+            triton.change(lambda: setattr(triton, "broken_streams", triton.broken_streams + 1))
             self._interrupted.set()
         for answer in self._answers:
             answer.join(_WAIT_S)
@@ -265,6 +274,8 @@ class _Conversation:
         for step in self._triton.answer(question):
             if isinstance(step, Pause):
                 self._interrupted.wait(step.seconds)
+            elif isinstance(step, Freeze):
+                _wait(self._context, _WAIT_S)
             elif isinstance(step, Words):
                 self._error(step.text, request_id)
             elif isinstance(step, Abort | Hangup):

@@ -69,7 +69,8 @@ class Conversation(Upstream):
 
     def close(self) -> None:
         """End the conversation and its threads; closing again does nothing."""
-        if self._stream is not None and self._begin_close():
+        if self._stream is not None:
+            self._begin_close()
             self._stream.close(self._timeouts.close_s)
 
     def ask(

@@ -61,7 +61,7 @@ class Talker:
         else:
             self._channel = grpc.secure_channel(server, credentials, options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
         """Nothing is sent yet."""
@@ -78,8 +78,8 @@ class Talker:
 
     def close(self) -> None:
         """End what is still open on this connection, and the connection."""
-        for stream in list(self._streams):
-            stream.close(0.0)
+        for conversation in list(self._conversations):
+            conversation.close()
         self._channel.close()
 
     # --- turns -------------------------------------------------------------------------------
@@ -91,9 +91,11 @@ class Talker:
             avatar: The portrait.
             **settings: See `Settings`.
         """
-        return Conversation(
+        conversation = Conversation(
             self.server, self.timeouts, configuration(avatar, settings), self._connect
         )
+        self._conversations.add(conversation)
+        return conversation
 
     def ask(
         self,
@@ -241,6 +243,4 @@ class Talker:
         return call.read(response)
 
     def _connect(self) -> Stream:
-        stream = Stream(self._stub, self._metadata)
-        self._streams.add(stream)
-        return stream
+        return Stream(self._stub, self._metadata)

@@ -177,14 +177,12 @@ class Upstream(ABC):
                 raise self._session.lost()
             raise call_error(response.error, self._server)
 
-    def _begin_close(self) -> bool:
-        """Say goodbye; False when there is nothing to close."""
+    def _begin_close(self) -> None:
+        """Say goodbye, once."""
         with self._lock:
-            if self._closed:
-                return False
-            self._closed = True
-            self._send([self._session.close(time.monotonic())])
-            return True
+            if not self._closed:
+                self._closed = True
+                self._send([self._session.close(time.monotonic())])
 
     @abstractmethod
     def _send(self, requests: Sequence[Outgoing]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import answers
-from tests.scripted_triton import Hangup, Pause, ScriptedTriton
+from tests.scripted_triton import Freeze, Hangup, ScriptedTriton
 from tritalk_client import (
     AsyncTalker,
     ErrorCode,
@@ -22,8 +22,9 @@ from tritalk_client import (
     wire,
 )
 
-HASTE = Timeouts(connect_s=2.0, call_s=5.0, turn_s=5.0, stall_s=5.0, close_s=1.0)
-IMPATIENCE = Timeouts(connect_s=0.3, call_s=0.3, turn_s=5.0, stall_s=0.3, close_s=0.3)
+PATIENCE = Timeouts(connect_s=10, call_s=10, turn_s=20, stall_s=20, close_s=10)
+SOON_STALLED = Timeouts(connect_s=10, call_s=10, turn_s=20, stall_s=0.7, close_s=0.2)
+SOON_UNCONNECTED = Timeouts(connect_s=0.5, call_s=10, turn_s=20, stall_s=20, close_s=0.2)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def triton() -> Iterator[ScriptedTriton]:
 def run(
     triton: ScriptedTriton,
     act: Callable[[AsyncTalker], Awaitable[None]],
-    timeouts: Timeouts = HASTE,
+    timeouts: Timeouts = PATIENCE,
 ) -> None:
     """Run a test's coroutine with a talker; no task may be left when the talker is closed."""
 
@@ -126,13 +127,14 @@ def test_speech_at_its_own_speed_is_cut_short_by_leaving(triton: ScriptedTriton)
 
     run(triton, act)
     assert 2 <= len(triton.messages(wire.Audio)) < 100
+    assert triton.broken_streams == 0
     assert len(triton.messages(wire.Close)) == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (answers.begun_then(Pause()), ErrorCode.STALLED),
+        (answers.begun_then(Freeze()), ErrorCode.STALLED),
         (answers.begun_then(Hangup()), ErrorCode.UNAVAILABLE),
         (answers.failed, ErrorCode.TIMEOUT),
     ],
@@ -147,7 +149,7 @@ def test_what_goes_wrong_is_a_typed_error(
             await talker.ask(text="How are you?", avatar="astronaut").result()
         assert caught.value.code is code
 
-    run(triton, act, IMPATIENCE)
+    run(triton, act, SOON_STALLED)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_a_conversation_that_does_not_open_is_a_typed_error(
             await talker.ask(text="How are you?", avatar=avatar).result()
         assert caught.value.code is code
 
-    run(triton, act, IMPATIENCE)
+    run(triton, act, SOON_UNCONNECTED)
 
 
 def test_no_server_is_unavailable(triton: ScriptedTriton) -> None:
@@ -174,7 +176,7 @@ def test_no_server_is_unavailable(triton: ScriptedTriton) -> None:
                 await action()
             assert caught.value.code is ErrorCode.UNAVAILABLE
 
-    run(triton, act, IMPATIENCE)
+    run(triton, act, SOON_UNCONNECTED)
 
 
 def test_leaving_the_loop_early_ends_the_conversation(triton: ScriptedTriton) -> None:

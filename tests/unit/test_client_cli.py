@@ -251,10 +251,10 @@ def test_an_answer_that_takes_too_long_exits_with_3(
 ) -> None:
     triton.answer = answers.begun_then(Pause())
 
-    result = tritalk("say", "Hello", "--avatar", "astronaut-1", "--timeout", "0.3")
+    result = tritalk("say", "Hello", "--avatar", "astronaut-1", "--timeout", "2")
 
     assert result.code == 3
-    assert "within 0.3 s" in result.err
+    assert "2 s" in result.err
 
 
 def test_ctrl_c_closes_the_conversation_and_exits_with_130(

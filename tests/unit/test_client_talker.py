@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from tests import answers
-from tests.scripted_triton import Abort, Hangup, Pause, ScriptedTriton, Words
+from tests.scripted_triton import Abort, Freeze, Hangup, Pause, ScriptedTriton, Words
 from tritalk_client import (
     ErrorCode,
     Failure,
@@ -29,8 +29,11 @@ from tritalk_client import (
     wire,
 )
 
-HASTE = Timeouts(connect_s=2.0, call_s=5.0, turn_s=5.0, stall_s=5.0, close_s=1.0)
-IMPATIENCE = Timeouts(connect_s=0.3, call_s=0.3, turn_s=5.0, stall_s=0.3, close_s=0.3)
+PATIENCE = Timeouts(connect_s=10, call_s=10, turn_s=20, stall_s=20, close_s=10)
+# What a test waits for in vain is short, what it relies on is not.
+SOON_STALLED = Timeouts(connect_s=10, call_s=10, turn_s=20, stall_s=0.7, close_s=0.2)
+SOON_LATE = Timeouts(connect_s=10, call_s=10, turn_s=0.7, stall_s=10, close_s=0.2)
+SOON_UNCONNECTED = Timeouts(connect_s=0.5, call_s=10, turn_s=20, stall_s=20, close_s=0.2)
 AVATAR = wire.AvatarInfo("astronaut", 512, 512, wire.FaceBox(100, 80, 200, 260))
 
 
@@ -42,7 +45,7 @@ def triton() -> Iterator[ScriptedTriton]:
 
 @pytest.fixture
 def talker(triton: ScriptedTriton) -> Iterator[Talker]:
-    with Talker(triton.address, timeouts=HASTE) as talker:
+    with Talker(triton.address, timeouts=PATIENCE) as talker:
         yield talker
 
 
@@ -119,6 +122,8 @@ def test_speech_can_be_sent_at_its_own_speed_and_is_cut_short_by_leaving(
 
     assert triton.wait_until(lambda: bool(triton.messages(wire.Close)))
     assert 2 <= len(triton.messages(wire.Audio)) < 100
+    assert triton.wait_until(lambda: triton.open_streams == 0)
+    assert triton.broken_streams == 0
 
 
 def test_a_conversation_is_one_sequence_with_a_start_and_an_end(
@@ -224,27 +229,30 @@ def test_an_unknown_avatar_is_refused_when_the_conversation_opens(
 
 
 def test_silence_in_the_middle_of_a_turn_is_a_stall(triton: ScriptedTriton) -> None:
-    triton.answer = answers.begun_then(Pause())
+    triton.answer = answers.begun_then(Freeze())
 
-    with Talker(triton.address, timeouts=IMPATIENCE) as talker:
+    with Talker(triton.address, timeouts=SOON_STALLED) as talker:
         turn = talker.ask(text="How are you?", avatar=AVATAR)
         with pytest.raises(TritalkError) as caught:
             turn.result()
 
     assert code_of(caught) is ErrorCode.STALLED
     assert turn.answer.media == answers.MEDIA[0]
+    assert triton.wait_until(lambda: triton.open_streams == 0)
 
 
 def test_a_turn_that_never_ends_is_late(triton: ScriptedTriton) -> None:
     def chatter(question: str | bytes) -> Iterator[object]:
         yield wire.TurnStarted("turn-1", "How are you?")
-        for _ in range(100):
+        for _ in range(200):
             yield Pause(0.05)
             yield wire.ReplyText("turn-1", "and ", answers.TIMES)
 
     triton.answer = chatter  # type: ignore[assignment]
-    hurry = Timeouts(turn_s=0.4, close_s=0.3)
-    with Talker(triton.address, timeouts=hurry) as talker, pytest.raises(TritalkError) as caught:
+    with (
+        Talker(triton.address, timeouts=SOON_LATE) as talker,
+        pytest.raises(TritalkError) as caught,
+    ):
         talker.ask(text="How are you?", avatar=AVATAR).result()
 
     assert code_of(caught) is ErrorCode.TIMEOUT
@@ -277,6 +285,20 @@ def test_a_turn_that_breaks_off_is_a_typed_error(
     assert talker.ask(text="And now?", avatar=AVATAR).result().outcome == "answered"
 
 
+def test_an_error_of_the_stream_closes_the_conversation(
+    talker: Talker, triton: ScriptedTriton
+) -> None:
+    triton.answer = answers.begun_then(Hangup())
+
+    with talker.conversation(AVATAR) as conversation:
+        conversation.ask(text="How are you?")
+        with pytest.raises(TritalkError, match="ended the conversation"):
+            list(conversation)
+        with pytest.raises(TritalkError, match="not open"):
+            conversation.ask(text="Still there?")
+        assert list(conversation) == []
+
+
 def test_a_server_that_goes_away_in_mid_turn_is_unavailable(
     talker: Talker, triton: ScriptedTriton
 ) -> None:
@@ -295,7 +317,7 @@ def test_no_server_is_unavailable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    with Talker(address, timeouts=IMPATIENCE) as talker:
+    with Talker(address, timeouts=SOON_UNCONNECTED) as talker:
         for action in (talker.avatars, talker.health, talker.ask(text="a", avatar="b").result):
             with pytest.raises(TritalkError, match=address) as caught:
                 action()
@@ -305,17 +327,18 @@ def test_no_server_is_unavailable() -> None:
 def test_a_port_that_takes_connections_and_says_nothing_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         address = f"127.0.0.1:{deaf.getsockname()[1]}"
-        with Talker(address, timeouts=IMPATIENCE) as talker, pytest.raises(TritalkError) as caught:
-            talker.ask(text="Hello", avatar=AVATAR).result()
-
-    assert code_of(caught) is ErrorCode.UNAVAILABLE
+        with Talker(address, timeouts=SOON_UNCONNECTED) as talker:
+            for action in (talker.avatars, talker.ask(text="a", avatar="b").result):
+                with pytest.raises(TritalkError) as caught:
+                    action()
+                assert code_of(caught) is ErrorCode.UNAVAILABLE
 
 
 def test_a_server_that_does_not_open_the_conversation_is_unavailable(
     triton: ScriptedTriton,
 ) -> None:
     with (
-        Talker(triton.address, timeouts=IMPATIENCE) as talker,
+        Talker(triton.address, timeouts=SOON_UNCONNECTED) as talker,
         pytest.raises(TritalkError, match="did not open the conversation") as caught,
     ):
         talker.ask(text="Hello", avatar="silent").result()
@@ -365,13 +388,15 @@ def test_an_exception_in_the_loop_ends_the_conversation(
 
 
 def test_closing_the_talker_ends_what_is_open(triton: ScriptedTriton) -> None:
-    talker = Talker(triton.address, timeouts=HASTE)
+    talker = Talker(triton.address, timeouts=PATIENCE)
     conversation = talker.conversation(AVATAR)
     conversation.open()
     talker.close()
 
     assert triton.wait_until(lambda: triton.open_streams == 0)
-    conversation.close()
+    assert len(triton.messages(wire.Close)) == 1
+    with pytest.raises(TritalkError, match="not open"):
+        conversation.say("Hello")
 
 
 # --- conversations -----------------------------------------------------------------------------
@@ -629,10 +654,19 @@ def test_a_narration_that_falls_silent_is_a_stall(triton: ScriptedTriton) -> Non
     triton.models["narrate"] = [narration_fragment(0), Pause()]
 
     with (
-        Talker(triton.address, timeouts=IMPATIENCE) as talker,
+        Talker(triton.address, timeouts=SOON_STALLED) as talker,
         pytest.raises(TritalkError) as caught,
     ):
         talker.narrate("Hello.", avatar=AVATAR).result()
 
     assert code_of(caught) is ErrorCode.STALLED
+    assert triton.wait_until(lambda: triton.open_streams == 0)
+
+
+def test_leaving_a_narration_early_ends_it(talker: Talker, triton: ScriptedTriton) -> None:
+    triton.models["narrate"] = [narration_fragment(0), Pause()]
+
+    for _ in talker.narrate("Hello.", avatar=AVATAR):
+        break
+
     assert triton.wait_until(lambda: triton.open_streams == 0)

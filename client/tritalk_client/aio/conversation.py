@@ -67,7 +67,8 @@ class AsyncConversation(Upstream):
 
     async def close(self) -> None:
         """End the conversation and its tasks; closing again does nothing."""
-        if self._stream is not None and self._begin_close():
+        if self._stream is not None:
+            self._begin_close()
             await self._stream.close(self._timeouts.close_s)
 
     async def ask(

@@ -60,7 +60,7 @@ class AsyncTalker:
         else:
             self._channel = grpc.aio.secure_channel(server, credentials, options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._streams: weakref.WeakSet[AsyncStream] = weakref.WeakSet()
+        self._conversations: weakref.WeakSet[AsyncConversation] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         """Nothing is sent yet."""
@@ -77,17 +77,19 @@ class AsyncTalker:
 
     async def close(self) -> None:
         """End what is still open on this connection, and the connection."""
-        for stream in list(self._streams):
-            await stream.close(0.0)
+        for conversation in list(self._conversations):
+            await conversation.close()
         await self._channel.close()
 
     # --- turns -------------------------------------------------------------------------------
 
     def conversation(self, avatar: Avatar, **settings: Unpack[Settings]) -> AsyncConversation:
         """A conversation, to be opened with `async with`; see `Talker.conversation`."""
-        return AsyncConversation(
+        conversation = AsyncConversation(
             self.server, self.timeouts, configuration(avatar, settings), self._connect
         )
+        self._conversations.add(conversation)
+        return conversation
 
     def ask(
         self,
@@ -213,6 +215,4 @@ class AsyncTalker:
         return call.read(response)
 
     def _connect(self) -> AsyncStream:
-        stream = AsyncStream(self._stub, self._metadata)
-        self._streams.add(stream)
-        return stream
+        return AsyncStream(self._stub, self._metadata)
