@@ -14,6 +14,7 @@ from tests.media import watch
 from tritalk.animate.portrait import Portrait
 from tritalk.animate.settings import AnimateSettings
 from tritalk.animate.turn import NO_SAMPLES, Media, Meters, Turn
+from tritalk.animate.warm_up import warm_up
 from tritalk_client.errors import ErrorCode, TritalkError
 
 RATE = 24_000
@@ -264,4 +265,15 @@ def test_no_thread_is_left_when_a_turn_is_closed() -> None:
 
     for thread in drawing:
         thread.join(10)
+    assert threading.active_count() == before
+
+
+def test_warming_up_makes_a_film_and_leaves_nothing() -> None:
+    before = threading.active_count()
+
+    assert warm_up(AnimateSettings()) > 1000
+
+    for thread in threading.enumerate():
+        if "animate-draw" in thread.name:
+            thread.join(10)
     assert threading.active_count() == before

@@ -9,6 +9,7 @@ from tritalk.animate.portrait import Portraits
 from tritalk.animate.service import AnimateService, Request
 from tritalk.animate.settings import AnimateSettings
 from tritalk.animate.turn import Media
+from tritalk.animate.warm_up import warm_up
 from tritalk.glue import Glue
 from tritalk.image_store import ImageStore
 from tritalk_client import wire
@@ -27,6 +28,7 @@ class TritonPythonModel:
             frames=settings.step_frames,
         )
         self._service = AnimateService(settings, portraits, generate, self._glue.metrics)
+        warm_up(settings)
         self._glue.loaded()
 
     def execute(self, requests):
