@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from export import catalogue
+from export import catalogue, fingerprint
 from export.catalogue import Catalogue
 from export.errors import CatalogueError
 from tests.weights import World
@@ -30,6 +30,12 @@ def test_every_model_fills_a_model_of_the_repository() -> None:
     for name, model in catalogue.default().models.items():
         folder = environment.repository_root() / "model_repository" / model.stage
         assert (folder / "config.pbtxt").is_file(), name
+
+
+def test_every_conversion_has_its_converter() -> None:
+    for model in catalogue.default().models.values():
+        if model.convert is not None:
+            assert fingerprint.of_package(f"export.{model.convert.by}") is not None
 
 
 def test_files_of_this_repository_are_in_it() -> None:
