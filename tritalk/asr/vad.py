@@ -1,0 +1,130 @@
+"""Where speech is: Silero's voice activity detector, and decisions on its probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tritalk.asr.mel import SAMPLE_RATE_HZ
+from tritalk.asr.runtime import open_session
+from tritalk.audio import Samples
+
+Probabilities = npt.NDArray[np.float32]
+"""Of speech in each window, float32 `[windows]`."""
+
+WINDOW = 512
+"""Samples that one probability stands for; 32 ms."""
+
+_CONTEXT = 64
+_STATE = (1, 1, 128)
+
+
+class Detector:
+    """Silero's voice activity detector for 16 kHz, in the form that takes many windows at once.
+
+    Args:
+        path: `silero_vad.onnx`, a copy of Silero's `silero_vad_16k_sequence.onnx`.
+        threads: Of each operator.
+
+    Raises:
+        ModelError: The file is missing or broken.
+    """
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        self._session = open_session(path, threads=threads)
+
+    def listen(self) -> Listener:
+        """Begin to listen to one stream of audio."""
+        return Listener(self._session)
+
+
+class Listener:
+    """What the detector knows of one stream; made by `Detector.listen`."""
+
+    def __init__(self, session: object) -> None:
+        self._session = session
+        self._hidden = np.zeros(_STATE, dtype=np.float32)
+        self._cell = np.zeros(_STATE, dtype=np.float32)
+        # The network sees the end of the window before, and the rest waits for a whole window.
+        self._pending = np.zeros(_CONTEXT, dtype=np.float32)
+
+    def hear(self, samples: Samples) -> Probabilities:
+        """Go on with the next samples of the stream.
+
+        Args:
+            samples: Any number, at 16 kHz.
+
+        Returns:
+            One probability for every window that has become whole.
+        """
+        pending = np.concatenate([self._pending, samples])
+        count = (len(pending) - _CONTEXT) // WINDOW
+        self._pending = pending[count * WINDOW :]
+        if not count:
+            return np.zeros(0, dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(pending, _CONTEXT + WINDOW)
+        inputs = {
+            "input": np.ascontiguousarray(windows[::WINDOW][:count]),
+            "h": self._hidden,
+            "c": self._cell,
+        }
+        outputs = self._session.run(["speech_probs", "hn", "cn"], inputs)  # type: ignore[attr-defined]
+        probabilities, self._hidden, self._cell = outputs
+        return np.asarray(probabilities)
+
+
+def speech_span(
+    probabilities: Probabilities, *, threshold: float, margin_s: float
+) -> tuple[int, int] | None:
+    """From the first to the last speech, with a margin on both sides.
+
+    Args:
+        probabilities: Of the windows of the audio.
+        threshold: Least probability of a window with speech.
+        margin_s: Seconds kept before and behind, since words begin and end softly.
+
+    Returns:
+        The first and the end sample (which may lie behind the audio's last), or None when there is
+        no speech.
+    """
+    spoken = np.flatnonzero(probabilities >= threshold)
+    if not spoken.size:
+        return None
+    margin = int(margin_s * SAMPLE_RATE_HZ)
+    return max(0, int(spoken[0]) * WINDOW - margin), (int(spoken[-1]) + 1) * WINDOW + margin
+
+
+def cuts(
+    probabilities: Probabilities, begin: int, end: int, *, longest: int
+) -> list[tuple[int, int]]:
+    """Cut a span at its pauses into pieces of a bounded length.
+
+    Each cut is put into the middle of the longest pause in the second half of what may still be one
+    piece; where nobody pauses, at the point that sounds least like speech.
+
+    Args:
+        probabilities: Of the windows of the whole audio.
+        begin: First sample of the span.
+        end: The sample behind its last.
+        longest: Most samples of a piece, at least two windows.
+
+    Returns:
+        The pieces in order; together they are the span.
+    """
+    pieces = []
+    while end - begin > longest:
+        first, last = (begin + longest // 2) // WINDOW + 1, (begin + longest) // WINDOW
+        quiet = probabilities[first:last]
+        lowest = np.flatnonzero(quiet <= max(float(quiet.min()), _PAUSE))
+        runs = np.split(lowest, np.flatnonzero(np.diff(lowest) > 1) + 1)
+        pause = max(runs, key=len)
+        cut = (first + int(pause[len(pause) // 2])) * WINDOW + WINDOW // 2
+        pieces.append((begin, cut))
+        begin = cut
+    return [*pieces, (begin, end)]
+
+
+_PAUSE = 0.15
+"""Probability of speech below which a window belongs to a pause."""
