@@ -78,6 +78,8 @@ class ScriptedTriton:
         broken_streams: Conversations that the client broke off instead of ending them.
         received: What came up the conversations, in the order of arrival.
         calls: Tensors of the other models' requests, by the model's name.
+        sequences: The sequence ids of those requests, 0 where there is none.
+        metadata: The headers of those requests.
     """
 
     answer: Callable[[str | bytes], Iterable[Step]] = field(default=lambda question: ())
@@ -85,6 +87,7 @@ class ScriptedTriton:
     ready: tuple[str, ...] = READY
     received: list[Received] = field(default_factory=list)
     calls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sequences: list[int] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
     broken_streams: int = 0
@@ -181,6 +184,8 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         headers = dict(context.invocation_metadata())
         triton.change(lambda: triton.calls.setdefault(request.model_name, []).append(tensors))
         triton.change(lambda: triton.metadata.append(headers))
+        sequence_id = request.parameters["sequence_id"].int64_param
+        triton.change(lambda: triton.sequences.append(sequence_id))
         if request.model_name not in triton.ready:
             return Abort(
                 grpc.StatusCode.UNAVAILABLE,
@@ -325,6 +330,8 @@ def _tensors(request: Any) -> dict[str, Any]:
             raise ValueError(f"{tensor.name} has shape {list(tensor.shape)}")
         if tensor.datatype == "BYTES":
             tensors[tensor.name] = deserialize_bytes_tensor(raw)[0]
+        elif tensor.datatype == "BOOL":
+            tensors[tensor.name] = bool(raw[0])
         else:
             tensors[tensor.name] = float(np.frombuffer(raw, np.float32)[0])
     return tensors

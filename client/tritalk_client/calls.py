@@ -111,34 +111,34 @@ def transcribe(
     )
 
 
-def synthesise(text: str, *, voice: str, speed: float) -> Call[Speech]:
-    """Speak a text.
+def synthesise(text: str, *, voice: str | None, speed: float | None) -> Call[Speech]:
+    """Speak a text; None leaves the choice to the server.
 
     Raises:
         TritalkError: BAD_REQUEST for an empty text, TOO_LARGE for one that is too long.
     """
-    tensors: dict[str, bytes | float] = {
-        "TEXT": checked_text(text).encode(),
-        "VOICE": voice.encode(),
-        "SPEED": speed,
-    }
-    return Call(infer_request("tts", tensors), _read_speech)
+    return Call(infer_request("tts", _script(text, voice, speed)), _read_speech)
 
 
-def narrate(text: str, avatar: Avatar, *, voice: str, speed: float) -> InferRequest:
+def narrate(
+    text: str, avatar: Avatar, *, voice: str | None, speed: float | None, sequence_id: int
+) -> InferRequest:
     """The request for a narration; its responses are read by `read_fragment`.
 
     Raises:
         TritalkError: BAD_REQUEST for an empty text, TOO_LARGE for one that is too long.
     """
     options = wire.AnimateOptions(avatar_id=avatar_id(avatar))
-    tensors: dict[str, bytes | float] = {
-        "TEXT": checked_text(text).encode(),
-        "VOICE": voice.encode(),
-        "SPEED": speed,
-        "OPTIONS": wire.encode(options),
-    }
-    return infer_request("narrate", tensors, sequence_id=new_sequence_id(), start=True, end=True)
+    tensors = {**_script(text, voice, speed), "OPTIONS": wire.encode(options)}
+    return infer_request("narrate", tensors, sequence_id=sequence_id, start=True, end=True)
+
+
+def stop_narration(sequence_id: int) -> InferRequest:
+    """The request that stops a narration.
+
+    It goes to the last model of the ensemble, into which Triton passes no cancellation.
+    """
+    return infer_request("animate", {"CANCEL": True}, sequence_id=sequence_id, start=True, end=True)
 
 
 def read_fragment(response: StreamResponse, server: str) -> Fragment | None:
@@ -154,6 +154,15 @@ def read_fragment(response: StreamResponse, server: str) -> Fragment | None:
         return None
     fragment = from_server(lambda message: wire.decode(message, wire.Fragment), data)
     return events.join_fragment(fragment, output_bytes(response.infer_response, "MEDIA"))
+
+
+def _script(text: str, voice: str | None, speed: float | None) -> dict[str, bytes | float | bool]:
+    tensors: dict[str, bytes | float | bool] = {"TEXT": checked_text(text).encode()}
+    if voice is not None:
+        tensors["VOICE"] = voice.encode()
+    if speed is not None:
+        tensors["SPEED"] = speed
+    return tensors
 
 
 def _avatar_request(command: wire.AvatarCommand, image: bytes = b"") -> InferRequest:

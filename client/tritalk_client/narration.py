@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 
-from tritalk_client.calls import read_fragment
+from tritalk_client.calls import read_fragment, stop_narration
 from tritalk_client.events import Fragment
 from tritalk_client.outbox import Outgoing
 from tritalk_client.protocol import End, InferRequest, call_error
@@ -24,6 +24,7 @@ class Narration:
         server: The address, for messages.
         timeouts: Deadlines.
         request: What to narrate.
+        sequence_id: The sequence that the request is.
         connect: Opens a stream to the server.
     """
 
@@ -32,11 +33,13 @@ class Narration:
         server: str,
         timeouts: Timeouts,
         request: InferRequest,
+        sequence_id: int,
         connect: Callable[[], Stream],
     ) -> None:
         self._server = server
         self._timeouts = timeouts
         self._request = request
+        self._sequence_id = sequence_id
         self._connect = connect
         self._began_s = 0.0
         self._fragments: list[tuple[float, Fragment]] = []
@@ -68,6 +71,7 @@ class Narration:
         self._began_s = time.monotonic()
         watch = NarrationWatch(self._timeouts, self._began_s)
         stream = self._connect()
+        under_way = True
         try:
             stream.send([Outgoing(self._began_s, self._request)])
             stream.finish()
@@ -77,6 +81,7 @@ class Narration:
                 except queue.Empty:
                     raise watch.overdue() from None
                 if isinstance(response, End):
+                    under_way = False
                     if response.error is not None:
                         raise call_error(response.error, self._server)
                     return
@@ -87,4 +92,12 @@ class Narration:
                     self._fragments.append((now_s, fragment))
                     yield fragment
         finally:
+            if under_way:
+                self._stop()
             stream.close(0.0)
+
+    def _stop(self) -> None:
+        """Free the server of work that nobody waits for."""
+        stream = self._connect()
+        stream.send([Outgoing(time.monotonic(), stop_narration(self._sequence_id))])
+        stream.close(self._timeouts.close_s)

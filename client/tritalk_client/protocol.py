@@ -85,7 +85,7 @@ def new_sequence_id() -> int:
 
 def infer_request(
     model: str,
-    tensors: Mapping[str, bytes | float],
+    tensors: Mapping[str, bytes | float | bool],
     *,
     request_id: str = "",
     sequence_id: int = 0,
@@ -96,7 +96,8 @@ def infer_request(
 
     Args:
         model: Its name.
-        tensors: One element each: bytes as BYTES `[1, 1]`, a number as FP32 `[1, 1]`.
+        tensors: One element each, `[1, 1]`: bytes as BYTES, a truth value as BOOL, a number as
+            FP32.
         request_id: What its responses are told apart by.
         sequence_id: The sequence it belongs to, 0 when it belongs to none.
         start: Whether it begins the sequence.
@@ -238,11 +239,13 @@ _STATUS_CODES = {
 }
 
 
-def _raw(value: bytes | float) -> tuple[str, bytes]:
+def _raw(value: bytes | float | bool) -> tuple[str, bytes]:
     if isinstance(value, bytes):
         array = np.array([value], dtype=np.object_)
         raw: bytes = serialize_byte_tensor(array).item()
         return "BYTES", raw
+    if isinstance(value, bool):
+        return "BOOL", struct.pack("?", value)
     return "FP32", struct.pack("<f", value)
 
 

@@ -9,9 +9,6 @@ from tritalk_client import wire
 Avatar: TypeAlias = wire.AvatarInfo | str
 """A registered portrait, or its id."""
 
-DEFAULT_VOICE = "default"
-"""The voice that the server's speech synthesis prefers."""
-
 
 class Settings(TypedDict, total=False):
     """What can be set for a conversation; the server decides on what is left out."""

@@ -17,9 +17,9 @@ from tritalk_client.calls import Call, Speech
 from tritalk_client.conversation import Conversation, Turn
 from tritalk_client.health import MODELS, Health, ModelHealth, ready_model, unready_model
 from tritalk_client.narration import Narration
-from tritalk_client.protocol import call_error, channel_options, check_server
+from tritalk_client.protocol import call_error, channel_options, check_server, new_sequence_id
 from tritalk_client.question import Question, read_question, read_script
-from tritalk_client.settings import DEFAULT_VOICE, Avatar, Settings, configuration
+from tritalk_client.settings import Avatar, Settings, configuration
 from tritalk_client.stream import Stream
 from tritalk_client.timeouts import Timeouts
 from tritalk_client.video import Answer
@@ -162,18 +162,19 @@ class Talker:
         return answer
 
     def narrate(
-        self, text: str, *, avatar: Avatar, voice: str = DEFAULT_VOICE, speed: float = 1.0
+        self, text: str, *, avatar: Avatar, voice: str | None = None, speed: float | None = None
     ) -> Narration:
         """Make a video of the portrait speaking a script, without a conversation.
 
         Args:
             text: The script, at most 8,000 characters.
             avatar: The portrait.
-            voice: The voice's name.
-            speed: Speed of speech, 0.5 to 2.
+            voice: The voice's name; None is the server's choice.
+            speed: Speed of speech, 0.5 to 2; None is the server's choice.
         """
-        request = calls.narrate(text, avatar, voice=voice, speed=speed)
-        return Narration(self.server, self.timeouts, request, self._connect)
+        sequence_id = new_sequence_id()
+        request = calls.narrate(text, avatar, voice=voice, speed=speed, sequence_id=sequence_id)
+        return Narration(self.server, self.timeouts, request, sequence_id, self._connect)
 
     # --- portraits ---------------------------------------------------------------------------
 
@@ -206,7 +207,9 @@ class Talker:
             calls.transcribe(recording, sample_rate_hz=sample_rate_hz, language=language)
         )
 
-    def synthesise(self, text: str, *, voice: str = DEFAULT_VOICE, speed: float = 1.0) -> Speech:
+    def synthesise(
+        self, text: str, *, voice: str | None = None, speed: float | None = None
+    ) -> Speech:
         """Speak a text."""
         return self._run(calls.synthesise(text, voice=voice, speed=speed))
 

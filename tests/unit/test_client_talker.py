@@ -651,7 +651,7 @@ def test_a_narration_that_fails_is_a_typed_error(talker: Talker, triton: Scripte
 
 
 def test_a_narration_that_falls_silent_is_a_stall(triton: ScriptedTriton) -> None:
-    triton.models["narrate"] = [narration_fragment(0), Pause()]
+    triton.models |= {"narrate": [narration_fragment(0), Pause()], "animate": []}
 
     with (
         Talker(triton.address, timeouts=SOON_STALLED) as talker,
@@ -663,10 +663,24 @@ def test_a_narration_that_falls_silent_is_a_stall(triton: ScriptedTriton) -> Non
     assert triton.wait_until(lambda: triton.open_streams == 0)
 
 
-def test_leaving_a_narration_early_ends_it(talker: Talker, triton: ScriptedTriton) -> None:
-    triton.models["narrate"] = [narration_fragment(0), Pause()]
+def test_the_server_chooses_the_voice_of_a_narration(
+    talker: Talker, triton: ScriptedTriton
+) -> None:
+    triton.models["narrate"] = [narration_fragment(0)]
+
+    talker.narrate("Hello.", avatar=AVATAR).result()
+
+    assert set(triton.calls["narrate"][0]) == {"TEXT", "OPTIONS"}
+    assert "animate" not in triton.calls
+
+
+def test_leaving_a_narration_early_stops_it(talker: Talker, triton: ScriptedTriton) -> None:
+    triton.models |= {"narrate": [narration_fragment(0), Pause()], "animate": []}
 
     for _ in talker.narrate("Hello.", avatar=AVATAR):
         break
 
     assert triton.wait_until(lambda: triton.open_streams == 0)
+    assert [call["CANCEL"] for call in triton.calls["animate"]] == [True]
+    [narrated, stopped] = triton.sequences
+    assert narrated == stopped > 0

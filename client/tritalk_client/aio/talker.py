@@ -19,9 +19,9 @@ from tritalk_client.aio.stream import AsyncStream
 from tritalk_client.audio import Recording
 from tritalk_client.calls import Call, Speech
 from tritalk_client.health import MODELS, Health, ModelHealth, ready_model, unready_model
-from tritalk_client.protocol import call_error, channel_options, check_server
+from tritalk_client.protocol import call_error, channel_options, check_server, new_sequence_id
 from tritalk_client.question import Question, read_question, read_script
-from tritalk_client.settings import DEFAULT_VOICE, Avatar, Settings, configuration
+from tritalk_client.settings import Avatar, Settings, configuration
 from tritalk_client.timeouts import Timeouts
 from tritalk_client.video import Answer
 
@@ -143,11 +143,12 @@ class AsyncTalker:
         return answer
 
     def narrate(
-        self, text: str, *, avatar: Avatar, voice: str = DEFAULT_VOICE, speed: float = 1.0
+        self, text: str, *, avatar: Avatar, voice: str | None = None, speed: float | None = None
     ) -> AsyncNarration:
         """Make a video of the portrait speaking a script; see `Talker.narrate`."""
-        request = calls.narrate(text, avatar, voice=voice, speed=speed)
-        return AsyncNarration(self.server, self.timeouts, request, self._connect)
+        sequence_id = new_sequence_id()
+        request = calls.narrate(text, avatar, voice=voice, speed=speed, sequence_id=sequence_id)
+        return AsyncNarration(self.server, self.timeouts, request, sequence_id, self._connect)
 
     # --- portraits ---------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ class AsyncTalker:
         return await self._run(call)
 
     async def synthesise(
-        self, text: str, *, voice: str = DEFAULT_VOICE, speed: float = 1.0
+        self, text: str, *, voice: str | None = None, speed: float | None = None
     ) -> Speech:
         """Speak a text."""
         return await self._run(calls.synthesise(text, voice=voice, speed=speed))

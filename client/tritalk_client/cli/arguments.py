@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from tritalk_client.cli.exit_codes import ExitCode
-from tritalk_client.settings import DEFAULT_VOICE
 
 _SERVER = "localhost:8001"
 _TIMEOUT_S = 120.0
@@ -84,7 +83,7 @@ def _ask(commands: _Commands[argparse.ArgumentParser], common: argparse.Argument
     _portrait(ask, "answer.mp4")
     ask.add_argument("--language", metavar="CODE", help="language of the conversation, such as en")
     ask.add_argument("--system-prompt", metavar="TEXT", help="what the portrait is told to be")
-    _voice(ask, default=None)
+    _voice(ask)
 
 
 def _say(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
@@ -93,7 +92,7 @@ def _say(commands: _Commands[argparse.ArgumentParser], common: argparse.Argument
     )
     say.add_argument("text", help="the words")
     _portrait(say, "answer.mp4")
-    _voice(say, default=None)
+    _voice(say)
 
 
 def _narrate(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
@@ -104,7 +103,7 @@ def _narrate(commands: _Commands[argparse.ArgumentParser], common: argparse.Argu
         "script", metavar="SCRIPT.txt", help="a text file of at most 8,000 characters, - for stdin"
     )
     _portrait(narrate, "narration.mp4")
-    _voice(narrate, default=DEFAULT_VOICE)
+    _voice(narrate)
 
 
 def _avatars(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
@@ -154,16 +153,10 @@ def _portrait(command: argparse.ArgumentParser, output: str) -> None:
     )
 
 
-def _voice(command: argparse.ArgumentParser, *, default: str | None) -> None:
+def _voice(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--voice", metavar="NAME", help="the voice (default: the server's)")
     command.add_argument(
-        "--voice", default=default, metavar="NAME", help="the voice (default: the server's)"
-    )
-    command.add_argument(
-        "--speed",
-        type=float,
-        default=1.0 if default else None,
-        metavar="FACTOR",
-        help="speed of speech, 0.5 to 2 (default: 1)",
+        "--speed", type=float, metavar="FACTOR", help="speed of speech, 0.5 to 2 (default: 1)"
     )
 
 
