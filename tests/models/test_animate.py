@@ -178,6 +178,22 @@ def test_a_cancel_ends_the_sequence_at_a_fragment(stream: Stream, avatar: wire.A
     assert abs(film.audio_end_s - film.video_end_s) < 0.022
 
 
+def test_pieces_that_wait_are_told_of_a_cancel(stream: Stream, avatar: wire.AvatarInfo) -> None:
+    sequence = new_sequence_id()
+    spoken = stream.send(
+        "animate", start_of(avatar.avatar_id, speech(1500)), sequence_id=sequence, start=True
+    )
+    waiting = stream.send("animate", {"AUDIO": speech(50)}, sequence_id=sequence)
+
+    cancel = stream.send("animate", {"CANCEL": True}, sequence_id=sequence, end=True)
+
+    receive(stream, spoken)
+    receive(stream, cancel)
+    with pytest.raises(TritalkError) as caught:
+        receive(stream, waiting)
+    assert caught.value.code is ErrorCode.CANCELLED
+
+
 def test_a_cancel_reaches_a_sequence_whose_end_is_in_work(
     stream: Stream, avatar: wire.AvatarInfo
 ) -> None:

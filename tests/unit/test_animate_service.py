@@ -244,6 +244,21 @@ def test_more_pieces_than_may_wait_are_refused_as_busy(make_service: MakeService
     assert [reply.wait().frames for reply in (first, *waiting)] == [5, 5, 5]
 
 
+def test_more_turns_than_may_be_open_are_refused_as_busy(make_service: MakeService) -> None:
+    gate = threading.Semaphore(0)
+    service = make_service(LoudnessGenerator(gate=gate), turns=2)
+    open_turns = [send(service, start(i, frames=5, end=True)) for i in (1, 2)]
+
+    error = refusal(service, start(3))
+
+    assert error.code is ErrorCode.BUSY
+    for _ in range(9):
+        gate.release()
+    assert [reply.wait().frames for reply in open_turns] == [5, 5]
+    wait_for_no_threads()
+    assert send(service, start(3, frames=5, end=True)).wait().frames == 5
+
+
 def test_a_generator_that_fails_is_told_to_all_who_wait_and_the_next_turn_works(
     make_service: MakeService,
 ) -> None:

@@ -124,6 +124,11 @@ class AnimateService:
             on_end=partial(self._forget, request.sequence_id),
         )
         with self._lock:
+            if len(self._open) >= self._settings.turns:
+                raise TritalkError(
+                    ErrorCode.BUSY,
+                    f"{len(self._open)} answers are being animated (turns); try again soon",
+                )
             self._open[request.sequence_id] = _Open(sequence, rate)
         sequence.begin(Piece(reply, samples, last=request.end))
 

@@ -26,3 +26,6 @@ class AnimateSettings(Settings):
     """Longest speech of one request, in seconds."""
     queued_pieces: int = Field(default=64, ge=1, le=4096)
     """Requests of one turn that may wait while another is animated."""
+    turns: int = Field(default=64, ge=1, le=4096)
+    """Turns that are open at the same time; Triton's own bound forgets a turn at its END, when its
+    work may have hardly begun."""
