@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
-from tritalk import face_geometry
-from tritalk.animate.turn import Media, Meters
-from tritalk.image_store import PreparedAvatar
+from tritalk import face_geometry, slo
+from tritalk.animate.portrait import Portraits
+from tritalk.animate.service import AnimateService, Request
+from tritalk.animate.settings import AnimateSettings
+from tritalk.animate.turn import Generate, Media, Meters
+from tritalk.audio import to_pcm
+from tritalk.image_store import ImageStore, PreparedAvatar
+from tritalk.metrics import Registry
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
@@ -128,3 +138,79 @@ class CollectingReply:
     @property
     def frames(self) -> int:
         return sum(media.fragment.frames for media in self.media)
+
+
+OPTIONS = wire.encode(wire.AnimateOptions(avatar_id=AVATAR_ID))
+MakeService: TypeAlias = Callable[..., AnimateService]
+
+
+class Family:
+    """A metric family whose series keep what they were told, by the name of their metric."""
+
+    COUNTER, GAUGE, HISTOGRAM = range(3)
+    series: ClassVar[dict[str, Readings]] = {}
+
+    def __init__(self, name: str, description: str, kind: int) -> None:
+        self._name = name
+
+    def Metric(self, labels: dict[str, str], buckets: object = None) -> Readings:  # noqa: N802
+        return self.series.setdefault(self._name, Readings())
+
+
+@contextmanager
+def services(folder: Path) -> Iterator[MakeService]:
+    """Makes services over a store with the grey avatar, and closes them."""
+    store = ImageStore(str(folder))
+    store.save(b"original", grey_avatar())
+    made = []
+
+    def make(generate: Generate | None = None, **options: float) -> AnimateService:
+        settings = AnimateSettings(**options)
+        portraits = Portraits(store, capacity=2, frames=settings.step_frames)
+        Family.series.clear()
+        metrics = Registry(Family, slo.default())
+        service = AnimateService(settings, portraits, generate or LoudnessGenerator(), metrics)
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.close()
+
+
+def pcm(frames: float) -> bytes:
+    """A tone at 24 kHz, so many frames long."""
+    count = round(frames * 960)
+    return to_pcm((0.3 * np.sin(np.arange(count) * 0.06)).astype(np.float32))
+
+
+def start(sequence_id: int = 1, frames: float = 10, **fields: object) -> Request:
+    """A good START."""
+    values = {"pcm": pcm(frames), "sample_rate_hz": 24_000, "options": OPTIONS, **fields}
+    return Request(sequence_id, start=True, **values)
+
+
+def send(service: AnimateService, request: Request) -> CollectingReply:
+    reply = CollectingReply()
+    service.handle(request, reply)
+    return reply
+
+
+def refusal(service: AnimateService, request: Request) -> TritalkError:
+    """Why a request is not taken."""
+    reply = CollectingReply()
+    with pytest.raises(TritalkError) as caught:
+        service.handle(request, reply)
+    assert not reply.ended
+    return caught.value
+
+
+def animate_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("animate-")]
+
+
+def wait_for_no_threads() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("animate-"):
+            thread.join(10)
+    assert animate_threads() == []

@@ -1,92 +1,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.animation import AVATAR_ID, CollectingReply, LoudnessGenerator, Readings, grey_avatar
+from tests.animation import (
+    CollectingReply,
+    Family,
+    LoudnessGenerator,
+    MakeService,
+    pcm,
+    refusal,
+    send,
+    services,
+    start,
+    wait_for_no_threads,
+)
 from tests.media import watch
-from tritalk import slo
-from tritalk.animate.portrait import Portraits
-from tritalk.animate.service import AnimateService, Request
-from tritalk.animate.settings import AnimateSettings
-from tritalk.audio import to_pcm
-from tritalk.image_store import ImageStore
-from tritalk.metrics import Registry
-from tritalk_client import wire
+from tritalk.animate.service import Request
 from tritalk_client.errors import ErrorCode, TritalkError
-
-OPTIONS = wire.encode(wire.AnimateOptions(avatar_id=AVATAR_ID))
-MakeService = Callable[..., AnimateService]
-
-
-class FamilyOfReadings:
-    COUNTER, GAUGE, HISTOGRAM = range(3)
-    series: dict[str, Readings] = {}  # noqa: RUF012
-
-    def __init__(self, name: str, description: str, kind: int) -> None:
-        self._name = name
-
-    def Metric(self, labels: dict[str, str], buckets: object = None) -> Readings:  # noqa: N802
-        return self.series.setdefault(self._name, Readings())
 
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[MakeService]:
-    store = ImageStore(str(tmp_path))
-    store.save(b"original", grey_avatar())
-    services = []
-
-    def make(generate: LoudnessGenerator | None = None, **options: float) -> AnimateService:
-        settings = AnimateSettings(**options)
-        portraits = Portraits(store, capacity=2, frames=settings.step_frames)
-        FamilyOfReadings.series = {}
-        metrics = Registry(FamilyOfReadings, slo.default())
-        service = AnimateService(settings, portraits, generate or LoudnessGenerator(), metrics)
-        services.append(service)
-        return service
-
-    yield make
-    for service in services:
-        service.close()
-
-
-def pcm(frames: float) -> bytes:
-    count = round(frames * 960)
-    return to_pcm((0.3 * np.sin(np.arange(count) * 0.06)).astype(np.float32))
-
-
-def start(sequence_id: int = 1, frames: float = 10, **fields: object) -> Request:
-    values = {"pcm": pcm(frames), "sample_rate_hz": 24_000, "options": OPTIONS, **fields}
-    return Request(sequence_id, start=True, **values)
-
-
-def send(service: AnimateService, request: Request) -> CollectingReply:
-    reply = CollectingReply()
-    service.handle(request, reply)
-    return reply
-
-
-def refusal(service: AnimateService, request: Request) -> TritalkError:
-    reply = CollectingReply()
-    with pytest.raises(TritalkError) as caught:
-        service.handle(request, reply)
-    assert not reply.ended
-    return caught.value
-
-
-def animate_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("animate-")]
-
-
-def wait_for_no_threads() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith("animate-"):
-            thread.join(10)
-    assert animate_threads() == []
+    with services(tmp_path) as make:
+        yield make
 
 
 def test_start_and_end_in_one_request_is_a_whole_film(make_service: MakeService) -> None:
@@ -295,78 +236,10 @@ def test_a_fault_in_our_own_work_still_answers_the_request(
     wait_for_no_threads()
 
 
-def test_an_unknown_avatar_is_named(make_service: MakeService) -> None:
-    service = make_service()
-    options = wire.encode(wire.AnimateOptions(avatar_id="feedfeedfeedfeed"))
-
-    error = send(service, start(options=options)).wait().error
-
-    assert error is not None
-    assert error.code is ErrorCode.UNKNOWN_AVATAR
-    assert "feedfeedfeedfeed" in error.message
-
-
-@pytest.mark.parametrize(
-    ("fields", "code", "words"),
-    [
-        ({"pcm": b""}, ErrorCode.BAD_AUDIO, "AUDIO"),
-        ({"pcm": b"abc"}, ErrorCode.BAD_AUDIO, "even number"),
-        ({"sample_rate_hz": None}, ErrorCode.BAD_AUDIO, "SAMPLE_RATE"),
-        ({"sample_rate_hz": 11_025}, ErrorCode.BAD_AUDIO, "16000, 22050, 24000"),
-        ({"sample_rate_hz": -1}, ErrorCode.BAD_AUDIO, "-1"),
-        ({"pcm": bytes(2 * 24_000 * 3)}, ErrorCode.TOO_LARGE, "2 s"),
-        ({"options": None}, ErrorCode.BAD_REQUEST, "avatar_id"),
-        ({"options": b"{}"}, ErrorCode.BAD_REQUEST, "avatar_id"),
-        ({"options": b'{"avatar_id":"../../etc"}'}, ErrorCode.BAD_REQUEST, "avatar_id"),
-        ({"options": b'{"avatar_id":"a","speed":2}'}, ErrorCode.BAD_REQUEST, "speed"),
-    ],
-)
-def test_a_start_that_cannot_work_is_refused_with_the_reason(
-    make_service: MakeService, fields: dict[str, object], code: ErrorCode, words: str
-) -> None:
-    service = make_service(max_piece_s=2)
-
-    error = refusal(service, start(**fields))
-
-    assert error.code is code
-    assert words in error.message
-    assert send(service, start(end=True)).wait().frames == 10
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"pcm": b"abc"}, ErrorCode.BAD_AUDIO),
-        ({"pcm": bytes(4), "sample_rate_hz": 16_000}, ErrorCode.BAD_AUDIO),
-        ({"pcm": bytes(2 * 24_000 * 3)}, ErrorCode.TOO_LARGE),
-    ],
-)
-def test_a_bad_piece_is_refused_and_the_turn_goes_on(
-    make_service: MakeService, fields: dict[str, object], code: ErrorCode
-) -> None:
-    service = make_service(max_piece_s=2)
-    replies = [send(service, start(frames=10))]
-
-    assert refusal(service, Request(1, **fields)).code is code
-
-    replies.append(send(service, Request(1, pcm=pcm(5), end=True)))
-    assert [reply.wait().frames for reply in replies] == [10, 5]
-
-
-def test_a_bad_last_piece_ends_the_turn(make_service: MakeService) -> None:
-    service = make_service()
-    reply = send(service, start())
-
-    refusal(service, Request(1, pcm=b"abc", end=True))
-
-    reply.wait()
-    wait_for_no_threads()
-
-
 def test_the_work_is_measured(make_service: MakeService) -> None:
     send(make_service(), start(end=True)).wait()
 
-    series = FamilyOfReadings.series
+    series = Family.series
     assert series["video_resolution_height"].values == [96]
     assert min(series["face_animation_fps_actual"].values) > 0
     assert len(series["mel_spectrogram_extraction_time_ms"].values) == 2
