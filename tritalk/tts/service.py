@@ -1,0 +1,130 @@
+"""Text in, speech out: one request of the `tts` model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritalk import audio, metrics
+from tritalk.tts import shaping
+from tritalk.tts.engine import Phrase, Spoken, Voice
+from tritalk.tts.settings import TtsSettings
+from tritalk.tts.speakable import speakable
+from tritalk_client.errors import ErrorCode, TritalkError
+from tritalk_client.wire import PhonemeTiming
+
+DEFAULT_VOICE = "default"
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+
+_SENTENCE_ENDS = ".!?…"
+_CLOSING = '"”)'
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Synthesised speech."""
+
+    pcm: bytes
+    """Signed 16-bit little-endian mono."""
+    sample_rate_hz: int
+    timing: list[PhonemeTiming]
+    """Gapless from 0 to the end of the audio; empty where the engine does not know."""
+
+
+class SpeechService:
+    """Speaks texts.
+
+    Args:
+        voices: By their names, the default first.
+        settings: The model's settings.
+        registry: Where the metrics live.
+    """
+
+    def __init__(
+        self, voices: Mapping[str, Voice], settings: TtsSettings, registry: metrics.Registry
+    ) -> None:
+        self._voices = voices
+        self._settings = settings
+        self._duration = registry(metrics.TTS_DURATION)
+        self._rtf = registry(metrics.TTS_RTF)
+        self._sample_rate = registry(metrics.OUTPUT_SAMPLE_RATE)
+
+    def speak(self, text: str, voice: str = DEFAULT_VOICE, speed: float = 1.0) -> Speech:
+        """Speak a text; the same request always gives the same samples.
+
+        Args:
+            text: Whatever a language model may write.
+            voice: Name of the voice; `default` or an empty name is the default voice.
+            speed: 1 is the voice's own pace, 2 twice as fast.
+
+        Raises:
+            TritalkError: BAD_REQUEST when nothing in the text can be spoken or the speed is out of
+                bounds, TOO_LARGE when the text is too long, UNKNOWN_VOICE.
+        """
+        began = time.monotonic()
+        speaker = self._speaker(voice)
+        if not (math.isfinite(speed) and MIN_SPEED <= speed <= MAX_SPEED):
+            raise TritalkError(
+                ErrorCode.BAD_REQUEST,
+                f"SPEED must be between {MIN_SPEED} and {MAX_SPEED}, got {speed:g}",
+            )
+        if len(text) > self._settings.max_chars:
+            raise TritalkError(
+                ErrorCode.TOO_LARGE,
+                f"TEXT has {len(text)} characters, at most {self._settings.max_chars} are spoken: "
+                "send it in parts",
+            )
+        rate_hz = speaker.sample_rate_hz
+        spoken: list[Spoken] = []
+        for phrase in self._phrases(speaker, text):
+            pause_ms = (
+                self._settings.sentence_pause_ms
+                if phrase.phonemes.rstrip(_CLOSING)[-1:] in _SENTENCE_ENDS
+                else self._settings.clause_pause_ms
+            )
+            spoken.append(
+                shaping.trim(
+                    speaker.speak(phrase, speed, len(spoken)),
+                    rate_hz,
+                    lead_s=self._settings.lead_silence_ms / 1000,
+                    tail_s=pause_ms / 1000 / speed,
+                )
+            )
+        samples = np.concatenate([phrase.samples for phrase in spoken])
+        speech = Speech(
+            audio.to_pcm(shaping.level(samples, rate_hz, self._settings.level_dbfs)),
+            rate_hz,
+            shaping.timing(spoken),
+        )
+        seconds = time.monotonic() - began
+        self._duration.observe(seconds)
+        self._rtf.observe(seconds * rate_hz / len(samples))
+        self._sample_rate.set(rate_hz)
+        return speech
+
+    def _speaker(self, name: str) -> Voice:
+        if name in ("", DEFAULT_VOICE):
+            return next(iter(self._voices.values()))
+        if name not in self._voices:
+            raise TritalkError(
+                ErrorCode.UNKNOWN_VOICE,
+                f"there is no voice {name[:64]!r}; the voices are: {', '.join(self._voices)}",
+            )
+        return self._voices[name]
+
+    def _phrases(self, speaker: Voice, text: str) -> list[Phrase]:
+        phrases = speaker.phrases(speakable(text))
+        if not phrases:
+            raise TritalkError(ErrorCode.BAD_REQUEST, "nothing in TEXT can be spoken by this voice")
+        phonemes = sum(len(phrase.phonemes) for phrase in phrases)
+        if phonemes > self._settings.max_phonemes:
+            raise TritalkError(
+                ErrorCode.TOO_LARGE,
+                f"TEXT would be {phonemes} phonemes long, at most {self._settings.max_phonemes} "
+                "are spoken: send it in parts",
+            )
+        return phrases
