@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -55,7 +55,7 @@ class Speech:
         phonemes: When each phoneme is heard; empty when the voice does not know.
     """
 
-    pcm: bytes
+    pcm: bytes = field(repr=False)
     sample_rate_hz: int
     phonemes: tuple[wire.PhonemeTiming, ...]
 

@@ -39,12 +39,20 @@ class Media(wire.Media, kw_only=True):
     data: bytes
     """Fragmented MP4 (H.264 and AAC)."""
 
+    def __repr__(self) -> str:
+        """As of any event, without the bytes."""
+        return _brief(self)
+
 
 class Fragment(wire.Fragment, kw_only=True):
     """A piece of a narration's video; the pieces, joined, are a playable MP4."""
 
     data: bytes
     """Fragmented MP4 (H.264 and AAC)."""
+
+    def __repr__(self) -> str:
+        """As of any message, without the bytes."""
+        return _brief(self)
 
 
 Event: TypeAlias = (
@@ -67,3 +75,11 @@ def join(event: wire.Event, data: bytes) -> Event:
 def join_fragment(fragment: wire.Fragment, data: bytes) -> Fragment:
     """A fragment of a narration with its bytes."""
     return Fragment(**msgspec.structs.asdict(fragment), data=data)
+
+
+def _brief(piece: Media | Fragment) -> str:
+    fields = {**msgspec.structs.asdict(piece), "data": f"<{len(piece.data)} bytes>"}
+    values = ", ".join(
+        f"{name}={value if name == 'data' else repr(value)}" for name, value in fields.items()
+    )
+    return f"{type(piece).__name__}({values})"

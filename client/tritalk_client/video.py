@@ -48,7 +48,7 @@ class Video:
         arrivals: When its pieces came.
     """
 
-    media: bytes
+    media: bytes = field(repr=False)
     media_s: float
     arrivals: Arrivals
 

@@ -152,6 +152,14 @@ def test_the_answer_is_of_the_turn_that_began_last() -> None:
     )
 
 
+def test_what_is_printed_tells_of_the_bytes_without_showing_them() -> None:
+    builder = AnswerBuilder(began_s=0.0)
+    builder.add(media("a", 0), 1.0)
+
+    assert "data=<3 bytes>" in repr(media("a", 0))
+    assert "b'a0.'" not in repr(media("a", 0)) + repr(builder.answer())
+
+
 def test_a_narration_is_its_fragments_in_order() -> None:
     def fragment(index: int) -> Fragment:
         return Fragment(

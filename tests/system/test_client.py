@@ -1,0 +1,203 @@
+"""The SDK against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import soundfile
+
+from export import assets
+from tests.media import watch
+from tritalk.server import Server
+from tritalk_client import (
+    AsyncTalker,
+    AvatarInfo,
+    ErrorCode,
+    Failure,
+    Interrupted,
+    Media,
+    Talker,
+    TritalkError,
+    TurnCompleted,
+    TurnStarted,
+)
+
+HARVARD = "F1_harvard_phrases.wav"
+FILM_S_TOLERANCE = 0.04
+
+
+@pytest.fixture(scope="module")
+def talker(server: Server) -> Iterator[Talker]:
+    with Talker(server.grpc_url) as talker:
+        yield talker
+
+
+@pytest.fixture(scope="module")
+def avatar(talker: Talker) -> AvatarInfo:
+    return talker.register_avatar(assets.path("astronaut"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_of_the_sdk_is_left() -> Iterator[None]:
+    yield
+    names = [thread.name for thread in threading.enumerate()]
+    assert "tritalk-stream" not in names
+
+
+def test_the_server_says_that_turns_can_be_served(talker: Talker) -> None:
+    health = talker.health()
+
+    assert health.can_serve_turns
+    assert all(model.versions == ("1",) for model in health.models)
+
+
+def test_a_portrait_is_known_until_it_is_deleted(talker: Talker, avatar: AvatarInfo) -> None:
+    again = talker.register_avatar(assets.path("astronaut").read_bytes())
+
+    assert again.avatar_id == avatar.avatar_id
+    assert avatar in talker.avatars()
+
+
+def test_an_unknown_portrait_cannot_be_deleted(talker: Talker) -> None:
+    with pytest.raises(TritalkError) as caught:
+        talker.delete_avatar("feedfeedfeedfeed")
+
+    assert caught.value.code is ErrorCode.UNKNOWN_AVATAR
+
+
+def test_a_recording_is_transcribed_as_an_array_as_well_as_from_its_file(talker: Talker) -> None:
+    path = assets.recordings("harvard-phrases")[HARVARD].path
+    samples, rate = soundfile.read(path)
+
+    from_file = talker.transcribe(path)
+
+    assert from_file.text
+    assert talker.transcribe(samples, sample_rate_hz=rate) == from_file
+
+
+def test_a_text_is_synthesised_with_the_timing_of_its_phonemes(talker: Talker) -> None:
+    speech = talker.synthesise("Good morning.")
+
+    assert speech.samples.dtype == np.int16
+    assert 0.4 < len(speech.samples) / speech.sample_rate_hz < 3
+    ends = [phoneme.start_s + phoneme.duration_s for phoneme in speech.phonemes]
+    assert ends == sorted(ends)
+
+
+def test_the_portrait_says_the_words_that_it_is_given(talker: Talker, avatar: AvatarInfo) -> None:
+    answer = talker.say("The boats leave at noon.", avatar=avatar).result()
+
+    film = watch(answer.media)
+    assert answer.reply == "The boats leave at noon."
+    assert (answer.question, answer.transcript, answer.usage) == ("", None, None)
+    assert answer.media_s == pytest.approx(film.video_end_s, abs=FILM_S_TOLERANCE)
+    assert answer.arrivals.first_spoken is not None
+    assert answer.stages_ms.first_frame is not None
+    assert answer.arrivals.first_spoken >= answer.stages_ms.first_frame
+
+
+def test_a_question_at_the_speed_of_speech_is_timed_from_its_end(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    recording = assets.recordings("harvard-phrases")[HARVARD].path
+
+    answer = talker.ask(recording, avatar=avatar, pace=True).result()
+
+    assert answer.transcript is not None
+    assert answer.transcript.audio_s > 3
+    # Both count from the end of the question: the length of the speech is not between them.
+    assert answer.arrivals.completed is not None
+    assert answer.stages_ms.total is not None
+    on_the_way_ms = answer.arrivals.completed - answer.stages_ms.total
+    assert on_the_way_ms / 1000 < answer.transcript.audio_s
+
+
+def test_an_interrupted_answer_is_a_playable_film_and_the_conversation_goes_on(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    with talker.conversation(avatar) as conversation:
+        conversation.say("One two three four five six seven eight nine ten. " * 10)
+        turn = conversation.turn()
+        events = []
+        for event in turn:
+            events.append(event)
+            if isinstance(event, Media) and event.spoken:
+                conversation.interrupt()
+        conversation.say("Good.")
+        after = conversation.turn().result()
+
+    assert [type(event) for event in events[-2:]] == [Interrupted, TurnCompleted]
+    cut = turn.answer
+    assert cut.outcome == "interrupted"
+    assert watch(cut.media).video_end_s == pytest.approx(cut.media_s, abs=FILM_S_TOLERANCE)
+    assert cut.media_s < 20
+    assert (after.outcome, after.reply) == ("answered", "Good.")
+
+
+def test_a_new_question_interrupts_the_answer_to_the_last(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    with talker.conversation(avatar) as conversation:
+        conversation.say("One two three four five six seven eight nine ten. " * 10)
+        events = conversation.turn()
+        for event in events:
+            if isinstance(event, Media):
+                break
+        conversation.say("Good.")
+        rest = list(conversation.turn())
+
+    completed = [event for event in rest if isinstance(event, TurnCompleted)]
+    assert [event.outcome for event in completed] == ["interrupted", "answered"]
+
+
+def test_a_setting_that_is_refused_leaves_the_conversation_as_it_was(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    with talker.conversation(avatar) as conversation:
+        conversation.configure(avatar="feedfeedfeedfeed")
+        conversation.say("Good.")
+        events = list(conversation.turn())
+
+    assert isinstance(events[0], Failure)
+    assert events[0].code is ErrorCode.UNKNOWN_AVATAR
+    assert isinstance(events[1], TurnStarted)
+    assert isinstance(events[-1], TurnCompleted)
+    assert events[-1].outcome == "answered"
+
+
+def test_a_narration_that_nobody_listens_to_frees_the_server(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    script = "The boats leave at noon, and the light is beautiful today. " * 20
+    for fragment in talker.narrate(script, avatar=avatar):
+        assert fragment.data
+        break
+
+    film = talker.narrate("Good.", avatar=avatar, speed=1.5).result()
+
+    assert watch(film.media).video_end_s == pytest.approx(film.media_s, abs=FILM_S_TOLERANCE)
+
+
+def test_asyncio_offers_the_same(server: Server, avatar: AvatarInfo) -> None:
+    async def talk() -> list[str]:
+        async with AsyncTalker(server.grpc_url) as talker:
+            assert (await talker.health()).can_serve_turns
+            assert avatar in await talker.avatars()
+            turns = [talker.say(text, avatar=avatar).result() for text in ("One.", "Two.")]
+            replies = [answer.reply for answer in await asyncio.gather(*turns)]
+            async with talker.conversation(avatar) as conversation:
+                await conversation.ask(text="Say hello.")
+                async for event in conversation.turn():
+                    if isinstance(event, Media):
+                        conversation.interrupt()
+                conversation.say("Three.")
+                replies.append((await conversation.turn().result()).reply)
+            film = await talker.narrate("Four.", avatar=avatar).result()
+            assert film.media_s > 0
+            return replies
+
+    assert asyncio.run(talk()) == ["One.", "Two.", "Three."]
