@@ -25,6 +25,8 @@ class Sync:
     """Shift at which r is highest; positive when the movement comes late."""
     control: float
     """r with the reference played backwards: what chance alone gives."""
+    chance: float
+    """Standard error of r between these two courses if they had nothing to do with each other."""
 
 
 def sync(movement: Course, reference: Course, *, fps: float, most_lag_s: float = 0.3) -> Sync:
@@ -54,6 +56,7 @@ def sync(movement: Course, reference: Course, *, fps: float, most_lag_s: float =
         best_correlation=tried[best],
         best_lag_ms=float(lags[best] * 1000),
         control=pearson(movement, reference[::-1]),
+        chance=chance(movement, reference),
     )
 
 
@@ -70,6 +73,23 @@ def pearson(a: Course, b: Course) -> float:
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def chance(a: Course, b: Course) -> float:
+    """Standard error of r between unrelated courses that move as smoothly as these.
+
+    Bartlett's formula: neighbouring frames are alike, so a few seconds hold few independent ones,
+    and r strays the more from 0. The sum is cut at a quarter of the length, as is usual.
+    """
+    shifts = range(1, max(2, len(a) // 4))
+    alike = sum(_autocorrelation(a, k) * _autocorrelation(b, k) for k in shifts)
+    return math.sqrt(max(1.0, 1 + 2 * alike) / len(a))
+
+
+def _autocorrelation(course: Course, shift: int) -> float:
+    centred = course - course.mean()
+    power = float(centred @ centred)
+    return float(centred[shift:] @ centred[:-shift]) / power if power > 0 else 0.0
 
 
 def psnr_db(squared_error: float) -> float:

@@ -1,4 +1,4 @@
-"""The training set on disk: clips, their mel spectrograms and Rhubarb's labels.
+"""The training set on disk: clips of speech and what a mouth does during them.
 
 python -m export.lipsync.corpus FOLDER makes it; what is already there is kept.
 """
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from export.lipsync import rhubarb, speech
+from export.lipsync import labels, speech
 from tritalk.mel import SAMPLE_RATE_HZ
+
+_HISSES_DB = (float("-inf"), -65.0)
 
 
 def main() -> None:
@@ -33,13 +35,10 @@ def main() -> None:
         spoken_s += len(clip.samples) / SAMPLE_RATE_HZ
         path = options.folder / f"{clip.name}.npz"
         if not path.exists():
-            shapes = rhubarb.mouth_shapes(clip.samples, options.rhubarb)
-            np.savez(
-                path,
-                samples=clip.samples,
-                starts_s=np.array([shape.start_s for shape in shapes]),
-                names=np.array([shape.name for shape in shapes]),
-            )
+            track = labels.mouth_track(clip.samples, options.rhubarb, hisses_db=_HISSES_DB)
+            partial = path.with_suffix(".part.npz")
+            np.savez(partial, samples=clip.samples, track=track)
+            partial.replace(path)
         print(f"{clip.name}: {spoken_s / 60:.1f} min", flush=True)
 
 

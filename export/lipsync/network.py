@@ -18,7 +18,7 @@ class MouthNetwork(nn.Module):  # type: ignore[misc]
         channels: Width of the convolutions.
     """
 
-    def __init__(self, channels: int = 64) -> None:
+    def __init__(self, channels: int = 96) -> None:
         super().__init__()
         half = channels // 2
         self.convolutions = nn.Sequential(

@@ -23,8 +23,10 @@ from tritalk.face_geometry import MOUTH_HALF_WIDTH, MOUTH_Y
 _TOP = 0.42
 _HALF_WIDTH = 0.40
 
-_GAP_OPEN = 0.066
+_GAP_OPEN = 0.070
 _GAP_ROUND = 0.012
+# Half an opening looks like less than half: the lips hide the first millimetres.
+_GAP_CURVE = 0.85
 _UPPER_SHARE = 0.20
 """Part of the opening that the upper lip takes; the jaw takes the rest."""
 
@@ -116,7 +118,8 @@ class MouthRenderer(nn.Module):  # type: ignore[misc]
         wide = shape[:, 1] * (1 - rounding)
         opening = shape[:, 0] * (1 - 0.85 * press)
         teeth = shape[:, 4] * (1 - rounding)
-        gap = _GAP_OPEN * opening + _GAP_ROUND * rounding * (opening / 0.1).clamp(0, 1)
+        parted = opening.clamp(min=1e-6) ** _GAP_CURVE
+        gap = _GAP_OPEN * parted + _GAP_ROUND * rounding * (opening / 0.1).clamp(0, 1)
 
         # Positive: the mouth becomes wider.
         stretch = 0.12 * wide - 0.30 * rounding - 0.10 * opening

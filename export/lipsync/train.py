@@ -16,7 +16,6 @@ import torch.nn.functional as functional
 
 from export.lipsync import shapes, to_onnx
 from export.lipsync.network import MouthNetwork
-from export.lipsync.rhubarb import MouthShape
 from tritalk import mel
 
 # A window begins one frame before its frame, and on a whole column at or before that moment (0.4
@@ -41,6 +40,9 @@ _TILT = 0.35
 _NOISE_FLOOR = (-4.5, -1.2)
 _NOISE = 0.3
 
+_MOST_GAIN = 1.6
+_RESTING = 0.02
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -57,7 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder made by export.lipsync.corpus")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--channels", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     # One thread, so that sums are always taken in the same order.
@@ -67,7 +70,7 @@ def main() -> None:
 
     training, validation = load(options.corpus)
     print(f"{len(training.windows)} windows to train on, {len(validation.windows)} held out")
-    network = MouthNetwork()
+    network = MouthNetwork(options.channels)
     fit(network, training, epochs=options.epochs)
     correlations = evaluate(network, validation)
     stretch = to_onnx.Stretch(*calibrate(network, validation))
@@ -104,14 +107,11 @@ def _examples(paths: list[Path]) -> Examples:
     windows, mouths = [], []
     for path in paths:
         clip = np.load(path)
-        starts = zip(clip["starts_s"], clip["names"], strict=True)
-        labels = [MouthShape(float(start), str(name)) for start, name in starts]
-        track = shapes.track(labels, len(clip["samples"]) / mel.SAMPLE_RATE_HZ)
         spectrogram = mel.mel_spectrogram(clip["samples"])
         first = np.arange(0, spectrogram.shape[1] - mel.WINDOW_COLUMNS, _WINDOW_STEP)
         columns = first[:, None] + np.arange(mel.WINDOW_COLUMNS)
         windows.append(spectrogram[:, columns].transpose(1, 0, 2))
-        mouths.append(shapes.at(track, first / mel.COLUMNS_PER_SECOND + _TARGET_S))
+        mouths.append(shapes.at(clip["track"], first / mel.COLUMNS_PER_SECOND + _TARGET_S))
     return Examples(
         torch.from_numpy(np.concatenate(windows)).unsqueeze(1),
         torch.from_numpy(np.concatenate(mouths)),
@@ -173,14 +173,14 @@ def evaluate(network: MouthNetwork, examples: Examples) -> dict[str, float]:
 def calibrate(network: MouthNetwork, examples: Examples) -> tuple[list[float], list[float]]:
     """Gain and bias per parameter that undo a regression's pull to the mean.
 
-    The gain gives what the network says the spread of what was asked of it; the bias brings what it
-    says of a resting mouth to 0.
+    They give what the network says the mean and the spread of what was asked of it, and bring what
+    it says of a resting mouth to 0 at most.
     """
     said, asked = predict(network, examples.windows), examples.mouths
-    gain = (asked.std(0) / said.std(0)).clamp(1.0, 1.6)
-    resting = said[asked[:, 0] < 0.02]
-    bias = -gain * resting.median(0).values.clamp(min=0)
-    return gain.tolist(), bias.tolist()
+    gain = (asked.std(0) / said.std(0)).clamp(1.0, _MOST_GAIN)
+    bias = asked.mean(0) - gain * said.mean(0)
+    resting = said[asked.amax(1) < _RESTING].median(0).values
+    return gain.tolist(), torch.minimum(bias, -gain * resting).tolist()
 
 
 if __name__ == "__main__":
