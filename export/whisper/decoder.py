@@ -1,4 +1,9 @@
-"""Authors Whisper's decoder with a cache of keys and values, one tensor per layer."""
+"""Authors Whisper's decoder with a cache of keys and values, one tensor per layer.
+
+ONNX Runtime's block-wise product takes rows by twos and rounds a last odd one otherwise. A sequence
+would get other logits alone than with its neighbours, so an odd batch is filled up with a row for
+the linear layers, and only for them: attention costs the most.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +42,15 @@ class _Decoder:
         layers = range(sizes.text_layers)
         past = [self._cache("past", layer, "past") for layer in layers]
         cross = [self._cache("cross", layer, sizes.audio_context) for layer in layers]
-        x = self._embedded(tokens, graph.length(past[0][0], 2))
+        self._batch = graph.length(tokens, 0)
+        self._odd = graph.node("Mod", [self._batch, graph.integers(2)])
+        x = self._embedded(self._filled_up(tokens, 2), graph.length(past[0][0], 2))
         for layer in layers:
             x = self._block(x, layer, past[layer], cross[layer])
         last = graph.slice(x, graph.integers(-1), graph.integers(np.iinfo(np.int64).max), 1)
         last = self._layer_norm(graph.node("Squeeze", [last, graph.integers(1)]), "decoder.ln")
         logits = graph.linear(last, self._weights["decoder.token_embedding.weight"])
-        graph.output(logits, "logits", FLOAT, ["batch", sizes.vocabulary])
+        graph.output(self._real(logits), "logits", FLOAT, ["batch", sizes.vocabulary])
         return graph.model()
 
     def _cache(self, name: str, layer: int, length: int | str) -> tuple[str, str]:
@@ -64,11 +71,11 @@ class _Decoder:
     def _block(self, x: str, layer: int, past: tuple[str, str], cross: tuple[str, str]) -> str:
         graph, block = self._graph, f"decoder.blocks.{layer}"
         y = self._self_attention(self._layer_norm(x, f"{block}.attn_ln"), layer, past)
-        x = graph.add(x, self._linear(y, f"{block}.attn.out"))
+        x = graph.add(x, self._linear(self._filled_up(y, 3), f"{block}.attn.out"))
         y = self._layer_norm(x, f"{block}.cross_attn_ln")
-        query = self._linear(y, f"{block}.cross_attn.query")
+        query = self._real(self._linear(y, f"{block}.cross_attn.query"))
         y = graph.contrib("MultiHeadAttention", [query, *cross], num_heads=self._sizes.heads)
-        x = graph.add(x, self._linear(y, f"{block}.cross_attn.out"))
+        x = graph.add(x, self._linear(self._filled_up(y, 3), f"{block}.cross_attn.out"))
         y = self._linear(self._layer_norm(x, f"{block}.mlp_ln"), f"{block}.mlp.0")
         return graph.add(x, self._linear(graph.node("Gelu", [y]), f"{block}.mlp.2"))
 
@@ -82,7 +89,7 @@ class _Decoder:
         bias = np.concatenate(
             [weights[f"{name}.query.bias"], no_bias, weights[f"{name}.value.bias"]]
         )
-        packed = graph.linear(x, weight, bias)
+        packed = self._real(graph.linear(x, weight, bias))
         parts = graph.nodes("Split", [packed], names=["", "", ""], axis=-1, num_outputs=3)
         shape: Shape = ["batch", sizes.heads, "present", sizes.state // sizes.heads]
         names = ["", f"present_key_{layer}", f"present_value_{layer}"]
@@ -96,6 +103,17 @@ class _Decoder:
             num_heads=sizes.heads,
             unidirectional=1,
         )[0]
+
+    def _filled_up(self, x: str, rank: int) -> str:
+        """`x` with one more row of zeros when its first axis is odd."""
+        graph = self._graph
+        before, after = graph.integers(*[0] * rank), graph.integers(*[0] * (rank - 1))
+        pads = graph.node("Concat", [before, self._odd, after], axis=0)
+        return graph.node("Pad", [x, pads])
+
+    def _real(self, x: str) -> str:
+        """`x` without the row that fills it up."""
+        return self._graph.slice(x, self._graph.integers(0), self._batch, 0)
 
     def _layer_norm(self, x: str, name: str) -> str:
         weights = self._weights

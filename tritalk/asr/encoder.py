@@ -88,7 +88,7 @@ def similar(lengths: Sequence[int], *, ratio: float = _PADDING_RATIO) -> list[li
         ratio: Largest quotient of two lengths in a group.
 
     Returns:
-        Groups of indices into `lengths`; every index is in exactly one.
+        Groups of indices into `lengths`, each rising; every index is in exactly one.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -96,4 +96,4 @@ def similar(lengths: Sequence[int], *, ratio: float = _PADDING_RATIO) -> list[li
             groups[-1].append(index)
         else:
             groups.append([index])
-    return groups
+    return [sorted(group) for group in groups]
