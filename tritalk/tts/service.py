@@ -5,34 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from tritalk import audio, metrics
 from tritalk.tts import shaping
+from tritalk.tts.cache import SpeechCache
 from tritalk.tts.engine import Phrase, Spoken, Voice
 from tritalk.tts.settings import TtsSettings
 from tritalk.tts.speakable import speakable
+from tritalk.tts.speech import Speech
 from tritalk_client.errors import ErrorCode, TritalkError
-from tritalk_client.wire import PhonemeTiming
 
 DEFAULT_VOICE = "default"
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 
 _SENTENCE_ENDS = ".!?…"
 _CLOSING = '"”)'
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Synthesised speech."""
-
-    pcm: bytes
-    """Signed 16-bit little-endian mono."""
-    sample_rate_hz: int
-    timing: list[PhonemeTiming]
-    """Gapless from 0 to the end of the audio; empty where the engine does not know."""
 
 
 class SpeechService:
@@ -49,6 +38,7 @@ class SpeechService:
     ) -> None:
         self._voices = voices
         self._settings = settings
+        self._cache = SpeechCache(settings.cache_mib * 1024 * 1024)
         self._duration = registry(metrics.TTS_DURATION)
         self._rtf = registry(metrics.TTS_RTF)
         self._sample_rate = registry(metrics.OUTPUT_SAMPLE_RATE)
@@ -65,8 +55,7 @@ class SpeechService:
             TritalkError: BAD_REQUEST when nothing in the text can be spoken or the speed is out of
                 bounds, TOO_LARGE when the text is too long, UNKNOWN_VOICE.
         """
-        began = time.monotonic()
-        speaker = self._speaker(voice)
+        name = self._voice_name(voice)
         if not (math.isfinite(speed) and MIN_SPEED <= speed <= MAX_SPEED):
             raise TritalkError(
                 ErrorCode.BAD_REQUEST,
@@ -78,6 +67,15 @@ class SpeechService:
                 f"TEXT has {len(text)} characters, at most {self._settings.max_chars} are spoken: "
                 "send it in parts",
             )
+        key = (text, name, speed)
+        speech = self._cache.get(key)
+        if speech is None:
+            speech = self._synthesise(text, self._voices[name], speed)
+            self._cache.put(key, speech)
+        return speech
+
+    def _synthesise(self, text: str, speaker: Voice, speed: float) -> Speech:
+        began = time.monotonic()
         rate_hz = speaker.sample_rate_hz
         spoken: list[Spoken] = []
         for phrase in self._phrases(speaker, text):
@@ -106,15 +104,15 @@ class SpeechService:
         self._sample_rate.set(rate_hz)
         return speech
 
-    def _speaker(self, name: str) -> Voice:
+    def _voice_name(self, name: str) -> str:
         if name in ("", DEFAULT_VOICE):
-            return next(iter(self._voices.values()))
+            return next(iter(self._voices))
         if name not in self._voices:
             raise TritalkError(
                 ErrorCode.UNKNOWN_VOICE,
                 f"there is no voice {name[:64]!r}; the voices are: {', '.join(self._voices)}",
             )
-        return self._voices[name]
+        return name
 
     def _phrases(self, speaker: Voice, text: str) -> list[Phrase]:
         phrases = speaker.phrases(speakable(text))

@@ -30,3 +30,5 @@ class TtsSettings(Settings):
     """Longest text of one request."""
     max_phonemes: int = Field(default=12_000, ge=100)
     """Longest speech of one request: 14 phonemes are about a second."""
+    cache_mib: int = Field(default=64, ge=0)
+    """Memory for speech that was spoken before, in MiB: 23 minutes of it."""

@@ -10,10 +10,9 @@ from tritalk.tts import engine
 from tritalk.tts.service import DEFAULT_VOICE, SpeechService
 from tritalk.tts.settings import TtsSettings
 from tritalk_client import wire
-from tritalk_client.errors import ErrorCode, TritalkError
+from tritalk_client.errors import TritalkError
 
 _FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-_OUTPUTS = frozenset({"AUDIO", "SAMPLE_RATE", "TIMING"})
 _MAX_TEXT_BYTES = 4 * wire.MAX_TEXT_CHARS
 _MAX_VOICE_BYTES = 256
 
@@ -40,12 +39,6 @@ class TritonPythonModel:
         self._glue.close()
 
     def _speak(self, request):
-        if not _OUTPUTS.issubset(request.requested_output_names()):
-            # The response cache forgets which outputs were asked for: an answer with some of them
-            # would be given to everyone who asks for all.
-            raise TritalkError(
-                ErrorCode.BAD_REQUEST, f"ask for all outputs: {', '.join(sorted(_OUTPUTS))}"
-            )
         text = self._glue.text(request, "TEXT", limit=_MAX_TEXT_BYTES)
         voice = self._glue.text(request, "VOICE", limit=_MAX_VOICE_BYTES)
         speed = self._glue.array(request, "SPEED")
