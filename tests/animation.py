@@ -50,6 +50,8 @@ class LoudnessGenerator:
     """Each call waits for one release."""
     calls: list[int] = field(default_factory=list)
     """Frames of each call."""
+    windows: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    """The mel window of every frame."""
 
     def __call__(
         self, mel: npt.NDArray[np.float32], face: npt.NDArray[np.uint8]
@@ -59,6 +61,7 @@ class LoudnessGenerator:
         assert face.shape == (len(mel), 256, 256, 6)
         assert face.dtype == np.uint8
         self.calls.append(len(mel))
+        self.windows += list(mel[:, 0])
         if self.gate is not None and not self.gate.acquire(timeout=10):
             raise TritalkError(ErrorCode.INTERNAL, "the test never opened the gate")
         if self.error is not None and len(self.calls) > self.fails_at_call:

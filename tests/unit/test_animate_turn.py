@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.animation import LoudnessGenerator, grey_avatar, is_lit, meters
 from tests.media import watch
+from tritalk import mel
 from tritalk.animate.portrait import Portrait
 from tritalk.animate.settings import AnimateSettings
-from tritalk.animate.turn import NO_SAMPLES, Media, Meters, Turn
+from tritalk.animate.turn import NO_SAMPLES, Generate, Media, Meters, Turn
 from tritalk.animate.warm_up import warm_up
 from tritalk_client.errors import ErrorCode, TritalkError
 
@@ -23,14 +25,22 @@ SPF = RATE // 25
 
 @contextmanager
 def turn_of(
-    generate: LoudnessGenerator | None = None,
+    generate: Generate | None = None,
     rate: int = RATE,
     meters: Meters = meters(),  # noqa: B008
+    clock: Callable[[], float] = time.monotonic,
     **options: float,
 ) -> Iterator[Turn]:
     settings = AnimateSettings(**options)
     portrait = Portrait.of(grey_avatar(), settings.step_frames)
-    turn = Turn(portrait, rate, generate or LoudnessGenerator(), settings=settings, meters=meters)
+    turn = Turn(
+        portrait,
+        rate,
+        generate or LoudnessGenerator(),
+        settings=settings,
+        meters=meters,
+        clock=clock,
+    )
     try:
         yield turn
     finally:
@@ -170,16 +180,14 @@ def test_speech_and_silence_are_told_apart() -> None:
 
 
 def test_the_piece_that_is_there_already_shapes_the_last_mouths_of_this_one() -> None:
-    quiet, loud = np.zeros(SPF * 10, np.float32), tone(10)
+    def last_window(following: np.ndarray) -> np.ndarray:
+        generate = LoudnessGenerator()
+        with turn_of(generate) as turn:
+            list(turn.speak(np.zeros(SPF * 10, np.float32), False, lambda: following))
+        return generate.windows[9]
 
-    def last_mouth_is_open(following: np.ndarray) -> bool:
-        with turn_of() as turn:
-            media = list(turn.speak(quiet[: SPF * 9 + 600], False, lambda: following))
-            media += turn.speak(following, True)
-        return is_lit(watch(join(media)).frames[9])
-
-    assert last_mouth_is_open(loud)
-    assert not last_mouth_is_open(quiet)
+    assert last_window(tone(10)).max() > 0
+    assert last_window(NO_SAMPLES).max() == mel.SILENCE
 
 
 def test_a_cancelled_turn_stops_after_the_step_in_work_and_stays_playable() -> None:
@@ -199,6 +207,24 @@ def test_a_cancelled_turn_stops_after_the_step_in_work_and_stays_playable() -> N
     film = watch(join(media))
     assert len(film.frames) == total_frames(media)
     assert abs(film.audio_end_s - film.video_end_s) < 0.022
+
+
+def test_frames_that_were_not_sent_when_the_turn_was_cancelled_are_left_out() -> None:
+    draw = LoudnessGenerator()
+
+    def cancel_at_the_fourth_step(mel: np.ndarray, face: np.ndarray) -> np.ndarray:
+        if len(draw.calls) == 3:
+            turn.cancel()
+        return draw(mel, face)
+
+    # Time stands still: the viewer's lead grows, so the third step waits for the fourth.
+    with turn_of(cancel_at_the_fourth_step, clock=lambda: 0.0) as turn:
+        media = [*turn.speak(tone(50), True), *turn.finish()]
+
+    assert [item.fragment.frames for item in media] == [5, 5, 0]
+    film = watch(join(media))
+    assert len(film.frames) == 10
+    assert film.audio_end_s == pytest.approx(film.video_end_s)
 
 
 def test_a_turn_cancelled_between_pieces_ends_with_the_rest_of_its_sound() -> None:
@@ -256,24 +282,23 @@ def test_work_is_measured_per_fragment_and_per_step() -> None:
     assert all(value > 0 for value in measured.fps.values)
 
 
+def drawing_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "animate-draw" in thread.name]
+
+
 def test_no_thread_is_left_when_a_turn_is_closed() -> None:
-    before = threading.active_count()
     with turn_of() as turn:
         list(turn.speak(tone(20), False))
-        drawing = [thread for thread in threading.enumerate() if "animate-draw" in thread.name]
-        assert drawing
+        assert drawing_threads()
 
-    for thread in drawing:
+    for thread in drawing_threads():
         thread.join(10)
-    assert threading.active_count() == before
+    assert drawing_threads() == []
 
 
-def test_warming_up_makes_a_film_and_leaves_nothing() -> None:
-    before = threading.active_count()
-
+def test_warming_up_makes_a_film_and_leaves_no_thread() -> None:
     assert warm_up(AnimateSettings()) > 1000
 
-    for thread in threading.enumerate():
-        if "animate-draw" in thread.name:
-            thread.join(10)
-    assert threading.active_count() == before
+    for thread in drawing_threads():
+        thread.join(10)
+    assert drawing_threads() == []
