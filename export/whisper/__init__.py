@@ -8,8 +8,8 @@ whisper-base (CTranslate2, float16)
 whisper-tiny (ggml, float16)
     `whisper-tiny.bin` alone: its vocabulary is enough for the tokenizer.
 
-A `tokenizer.json` tells a CTranslate2 checkpoint from a ggml one, so that any float16 checkpoint of
-either format converts: multilingual tiny, base, small and medium.
+A `tokenizer.json` tells a CTranslate2 checkpoint from a ggml one, whatever the files of weights are
+called. Tried with tiny and base; multilingual small and medium have the same graph.
 
 Neither torch nor network is needed. Some 800 MB of memory and 5 s of one core for base.
 `model_repository/asr/1/silero_vad.onnx` is a copy of `silero_vad/data/silero_vad_16k_sequence.onnx`

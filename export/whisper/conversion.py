@@ -31,7 +31,7 @@ def convert(source_files: Mapping[str, Path], out: Path) -> None:
     Raises:
         CheckpointError: The files are not a multilingual Whisper checkpoint of a known format.
     """
-    checkpoint, tokens = _read(source_files)
+    checkpoint, tokens = read_checkpoint(source_files)
     if checkpoint.dimensions.vocabulary != vocabulary.VOCABULARY:
         raise CheckpointError(
             f"the checkpoint has {checkpoint.dimensions.vocabulary} tokens, "
@@ -48,7 +48,8 @@ def convert(source_files: Mapping[str, Path], out: Path) -> None:
     (out / "whisper.json").write_bytes(msgspec.json.format(msgspec.json.encode(description)))
 
 
-def _read(source_files: Mapping[str, Path]) -> tuple[Checkpoint, list[bytes]]:
+def read_checkpoint(source_files: Mapping[str, Path]) -> tuple[Checkpoint, list[bytes]]:
+    """A checkpoint and the bytes of its text tokens; see `convert`."""
     files = dict(source_files)
     tokenizer = files.pop("tokenizer.json", None)
     if len(files) != 1:

@@ -75,8 +75,8 @@ def build_tokenizer(tokens: Sequence[bytes]) -> Tokenizer:
         return "".join(characters[byte] for byte in token)
 
     vocabulary = {text(token): number for number, token in enumerate(tokens)}
-    merges = [(text(left), text(right)) for left, right in _merges(tokens)]
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    pairs = [(text(left), text(right)) for left, right in merges(tokens)]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     names = ["endoftext", "startoftranscript", *LANGUAGES]
@@ -115,14 +115,14 @@ def _byte_characters() -> dict[int, str]:
     }
 
 
-def _merges(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+def merges(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """The pair that each token was merged from.
 
     Tokens are in the order in which BPE learnt them, so the pair of a token is what its bytes
     become when all tokens before it are merged.
     """
     ranks = {token: rank for rank, token in enumerate(tokens) if token}
-    merges = []
+    found = []
     for rank, token in enumerate(tokens):
         if len(token) > 1:
             parts = [token[index : index + 1] for index in range(len(token))]
@@ -130,5 +130,5 @@ def _merges(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
                 pairs = [left + right for left, right in zip(parts, parts[1:], strict=False)]
                 best = min(range(len(pairs)), key=lambda i: ranks.get(pairs[i], rank))
                 parts[best : best + 2] = [pairs[best]]
-            merges.append((parts[0], parts[1]))
-    return merges
+            found.append((parts[0], parts[1]))
+    return found
