@@ -26,6 +26,7 @@ class FakeStages:
 
     heard: str = "How are you?"
     answer: Sequence[str] = ("I am fine. ", "Thank you ", "for asking. ", "And you?")
+    finish_reason: str = "stop"
     token_delay_s: float = 0.0
     fragments_per_clause: int = 2
     fragment_delay_s: float = 0.0
@@ -84,7 +85,7 @@ class FakeStages:
                 break
             count += 1
             yield text
-        reason = "cancelled" if cancelled.is_set() else "stop"
+        reason = "cancelled" if cancelled.is_set() else self.finish_reason
         yield wire.Usage(10, count, reason)
 
     def cancel_generation(self, request_id: str) -> None:

@@ -239,6 +239,35 @@ def test_a_stage_that_hangs_is_given_up_at_its_deadline(
     assert (failure.stage, failure.code, failure.retryable) == (stage, "timeout", True)
 
 
+def test_half_a_sentence_at_the_token_limit_is_not_spoken(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.answer = ("Dogs are loyal. ", "They love\n", "to play and")
+    stages.finish_reason = "length"
+    conversation.open()
+
+    end = completed(conversation.send(wire.Ask("What of dogs?")))
+
+    assert stages.clauses == ["Dogs are loyal.", "They love"]
+    assert end.reply == "Dogs are loyal. They love"
+
+
+@pytest.mark.parametrize(
+    "answer", [("Dogs are loyal. ", "They play."), ("Dogs are so loyal that",)]
+)
+def test_a_whole_or_only_sentence_at_the_token_limit_is_spoken(
+    conversation: Conversation, stages: FakeStages, answer: tuple[str, ...]
+) -> None:
+    stages.answer = answer
+    stages.finish_reason = "length"
+    conversation.open()
+
+    end = completed(conversation.send(wire.Ask("What of dogs?")))
+
+    assert end.reply == "".join(answer)
+    assert " ".join(stages.clauses) == end.reply
+
+
 def test_an_answer_without_words_is_a_failure(
     conversation: Conversation, stages: FakeStages
 ) -> None:

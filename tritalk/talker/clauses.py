@@ -11,6 +11,7 @@ _ABBREVIATIONS = frozenset(
 )
 _CLOSERS = re.escape("\"'”’)]»")
 _SENTENCE_END = re.compile(rf"[.!?…]+[{_CLOSERS}]*(?=\s)|[。！？；]+[”’）】」]*|\n+")
+_LAST_MARK = re.compile(rf"[.!?…。！？][{_CLOSERS}）】」]*\s*$")
 _PAUSE = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|—|[，、：]")
 
 
@@ -98,3 +99,8 @@ class ClauseSplitter:
             return pauses[-1]
         space = head.rfind(" ")
         return space if space > 0 else self._clause_chars
+
+
+def ends_sentence(clause: str) -> bool:
+    """Whether a clause ends as a sentence does."""
+    return _LAST_MARK.search(clause) is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from tritalk.talker.clauses import ClauseSplitter
+from tritalk.talker.clauses import ClauseSplitter, ends_sentence
 from tritalk.talker.clock import StageClock
 from tritalk.talker.stages import Speech, Stages
 from tritalk.talker.watch import StageWatch
@@ -94,6 +94,7 @@ class Pipeline:
         self._watch = watch
         self._stop = threading.Event()
         self._animating = False
+        self._spoke = False
         self._clauses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._speeches: queue.SimpleQueue[Speech | None] = queue.SimpleQueue()
 
@@ -164,7 +165,7 @@ class Pipeline:
             else:
                 self.text = self._assignment.script
                 self._say(self._splitter.feed(self.text))
-            self._say(self._splitter.flush())
+            self._say_rest()
         finally:
             self._clauses.put(None)
 
@@ -185,8 +186,18 @@ class Pipeline:
             self._say(self._splitter.feed(item))
         self._clock.mark("last_token")
 
+    def _say_rest(self) -> None:
+        """Speak what is left; half a sentence at the token limit is dropped after a whole one."""
+        rest = self._splitter.flush()
+        cut_off = self.usage is not None and self.usage.finish_reason == "length"
+        if cut_off and self._spoke and rest and not ends_sentence(rest[-1]):
+            for word in reversed(rest.pop().split()):
+                self.text = self.text.rstrip().removesuffix(word)
+        self._say(rest)
+
     def _say(self, clauses: list[str]) -> None:
         for clause in clauses:
+            self._spoke = True
             self._clock.mark("first_clause")
             self._clauses.put(clause)
 
