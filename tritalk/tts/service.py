@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 
@@ -25,7 +26,7 @@ _CLOSING = '"”)'
 
 
 class SpeechService:
-    """Speaks texts.
+    """Speaks texts; may be used from several threads.
 
     Args:
         voices: By their names, the default first.
@@ -39,6 +40,7 @@ class SpeechService:
         self._voices = voices
         self._settings = settings
         self._cache = SpeechCache(settings.cache_mib * 1024 * 1024)
+        self._closed = threading.Event()
         self._duration = registry(metrics.TTS_DURATION)
         self._rtf = registry(metrics.TTS_RTF)
         self._sample_rate = registry(metrics.OUTPUT_SAMPLE_RATE)
@@ -74,11 +76,21 @@ class SpeechService:
             self._cache.put(key, speech)
         return speech
 
+    def is_long(self, text: str) -> bool:
+        """Whether speaking this text would make others wait noticeably."""
+        return len(text) > self._settings.long_chars
+
+    def close(self) -> None:
+        """End the synthesis that is under way, with an error."""
+        self._closed.set()
+
     def _synthesise(self, text: str, speaker: Voice, speed: float) -> Speech:
         began = time.monotonic()
         rate_hz = speaker.sample_rate_hz
         spoken: list[Spoken] = []
         for phrase in self._phrases(speaker, text):
+            if self._closed.is_set():
+                raise TritalkError(ErrorCode.UNAVAILABLE, "the speech synthesis is being unloaded")
             pause_ms = (
                 self._settings.sentence_pause_ms
                 if phrase.phonemes.rstrip(_CLOSING)[-1:] in _SENTENCE_ENDS

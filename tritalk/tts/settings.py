@@ -30,5 +30,9 @@ class TtsSettings(Settings):
     """Longest text of one request."""
     max_phonemes: int = Field(default=12_000, ge=100)
     """Longest speech of one request: 14 phonemes are about a second."""
+    long_chars: int = Field(default=600, ge=1)
+    """A longer text is spoken beside the others, which would wait for seconds behind it."""
+    max_long: int = Field(default=8, ge=1)
+    """Long texts that may be spoken or wait; one more is refused as busy."""
     cache_mib: int = Field(default=64, ge=0)
     """Memory for speech that was spoken before, in MiB: 23 minutes of it."""
