@@ -83,7 +83,7 @@ class LlamaCpp:
         self, messages: Sequence[ChatMessage], sampling: Sampling, emit: Emit, stopped: Stopped
     ) -> Usage:
         """See `Engine.generate`."""
-        answer = _Answer(emit, stopped, self._n_ctx)
+        answer = Answer(emit, stopped, self._n_ctx)
         chat = [
             {"role": message.role, "content": self._plain(message.content)} for message in messages
         ]
@@ -155,7 +155,7 @@ class LlamaCpp:
         return parameters
 
 
-class _Answer:
+class Answer:
     """Reads the chunks of one streamed chat completion."""
 
     def __init__(self, emit: Emit, stopped: Stopped, n_ctx: int) -> None:
