@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import dataclass
 from itertools import chain
@@ -52,6 +53,8 @@ _LEAST_OPEN_GAP = 0.06
 # noticed: a portrait that sways by one pixel (28…34 dB, blocks of 15 levels and more), a spot of
 # 32×32 pixels that drifts by 19 levels (46…51 dB, 18 levels).
 _LEAST_PSNR_DB = 50.0
+# What equal pictures count as: JSON knows no infinity.
+_MOST_PSNR_DB = 100.0
 _MOST_BLOCK_CHANGE = 4.0
 
 
@@ -142,11 +145,14 @@ def judge(measured: Measurement) -> dict[str, dict[str, Any]]:
         "control": (sync.control, Goal(at_least=-most_control, at_most=most_control)),
         "gap_closed": (_mean(gaps[openness < _CLOSED_BELOW]), Goal(at_most=_MOST_CLOSED_GAP)),
         "gap_open": (_mean(gaps[openness > _OPEN_ABOVE]), Goal(at_least=_LEAST_OPEN_GAP)),
-        "outside_psnr_db": (measured.change.psnr_db, Goal(at_least=_LEAST_PSNR_DB)),
+        "outside_psnr_db": (
+            min(measured.change.psnr_db, _MOST_PSNR_DB),
+            Goal(at_least=_LEAST_PSNR_DB),
+        ),
         "outside_worst_block": (measured.change.worst_block, Goal(at_most=_MOST_BLOCK_CHANGE)),
     }
     verdict: dict[str, dict[str, Any]] = {
-        name: {"value": round(value, 3), "goal": str(goal), "ok": goal.met(value)}
+        name: {"value": _number(value), "goal": str(goal), "ok": goal.met(value)}
         for name, (value, goal) in rows.items()
     }
     told = {
@@ -157,7 +163,7 @@ def judge(measured: Measurement) -> dict[str, dict[str, Any]]:
         "outside_area": measured.change.area,
         "frames": len(gaps),
     }
-    return verdict | {name: {"value": round(value, 3)} for name, value in told.items()}
+    return verdict | {name: {"value": _number(value)} for name, value in told.items()}
 
 
 def _spoken(mouths: npt.NDArray[np.float64], fps: float) -> slice:
@@ -168,6 +174,11 @@ def _spoken(mouths: npt.NDArray[np.float64], fps: float) -> slice:
     return slice(
         max(0, int(speaking[0]) - margin), min(len(mouths), int(speaking[-1]) + margin + 1)
     )
+
+
+def _number(value: float) -> float | None:
+    """For JSON; None where there was nothing to measure."""
+    return round(value, 3) if math.isfinite(value) else None
 
 
 def _mean(values: scores.Course) -> float:
@@ -195,7 +206,7 @@ def main() -> int:
         return 2
     for name, row in rows.items():
         verdict = ("ok" if row["ok"] else "MISSED") if "ok" in row else ""
-        print(f"{name:22}{row['value']:>10}  {row.get('goal', ''):22}{verdict}")
+        print(f"{name:22}{row['value']!s:>10}  {row.get('goal', ''):22}{verdict}")
     if options.json:
         document = {"video": str(options.video), "rows": rows, **results.provenance()}
         options.json.parent.mkdir(parents=True, exist_ok=True)
