@@ -53,9 +53,7 @@ def pieces(pauses: list[float]) -> Iterator[tuple[float, float, bool]]:
         wholes.add((begin, end))
         begin = end
     runs = {
-        (i, j)
-        for i in range(len(pauses))
-        for j in range(i + 1, min(i + _PHRASES, len(pauses)) + 1)
+        (i, j) for i in range(len(pauses)) for j in range(i + 1, min(i + _PHRASES, len(pauses)) + 1)
     }
     for i, j in sorted(runs | wholes):
         yield edges[i], edges[j], (i, j) in wholes

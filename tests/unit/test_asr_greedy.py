@@ -70,6 +70,8 @@ def test_one_token_must_repeat_more_often_before_it_counts_as_a_loop() -> None:
     assert without_loop([3, *[4] * 12]) == [3, 4]
 
 
-@pytest.mark.parametrize("tokens", [[], [1], [7, 8, 9] * 3, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]])
+@pytest.mark.parametrize(
+    "tokens", [[], [1], [7, 8, 9] * 3, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
+)
 def test_what_people_say_is_no_loop(tokens: list[int]) -> None:
     assert without_loop(tokens) is None

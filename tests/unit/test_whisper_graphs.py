@@ -57,9 +57,7 @@ def checkpoint() -> Checkpoint:
     norm(tensors, "encoder.ln_post")
     norm(tensors, "decoder.ln")
     tensors["decoder.token_embedding.weight"] = RANDOM.normal(0, 0.5, (SIZES.vocabulary, state))
-    return Checkpoint(
-        SIZES, {name: value.astype(np.float16) for name, value in tensors.items()}
-    )
+    return Checkpoint(SIZES, {name: value.astype(np.float16) for name, value in tensors.items()})
 
 
 @pytest.fixture(scope="module")

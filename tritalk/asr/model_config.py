@@ -8,7 +8,12 @@ import msgspec
 
 
 class ModelError(ValueError):
-    """The model's files are missing or do not belong together; says how to make them."""
+    """A file of the model is missing or broken; the message says how to make it."""
+
+    @classmethod
+    def of(cls, path: Path, error: Exception) -> ModelError:
+        """The error of a file that cannot be used."""
+        return cls(f"{path} cannot be used ({error}); make it with `python -m export get default`")
 
 
 class WhisperModel(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -52,6 +57,4 @@ def read(path: Path) -> WhisperModel:
     try:
         return msgspec.json.decode(path.read_bytes(), type=WhisperModel)
     except (OSError, msgspec.DecodeError) as error:
-        raise ModelError(
-            f"{path} cannot be used ({error}); make it with `python -m export get default`"
-        ) from error
+        raise ModelError.of(path, error) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
 from tritalk.asr.mel import SAMPLE_RATE_HZ
 from tritalk.asr.runtime import open_session
@@ -19,6 +20,9 @@ WINDOW = 512
 
 _CONTEXT = 64
 _STATE = (1, 1, 128)
+
+_PAUSE = 0.15
+"""Probability of speech up to which a window belongs to a pause."""
 
 
 class Detector:
@@ -43,7 +47,7 @@ class Detector:
 class Listener:
     """What the detector knows of one stream; made by `Detector.listen`."""
 
-    def __init__(self, session: object) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._hidden = np.zeros(_STATE, dtype=np.float32)
         self._cell = np.zeros(_STATE, dtype=np.float32)
@@ -70,7 +74,7 @@ class Listener:
             "h": self._hidden,
             "c": self._cell,
         }
-        outputs = self._session.run(["speech_probs", "hn", "cn"], inputs)  # type: ignore[attr-defined]
+        outputs = self._session.run(["speech_probs", "hn", "cn"], inputs)
         probabilities, self._hidden, self._cell = outputs
         return np.asarray(probabilities)
 
@@ -124,7 +128,3 @@ def cuts(
         pieces.append((begin, cut))
         begin = cut
     return [*pieces, (begin, end)]
-
-
-_PAUSE = 0.15
-"""Probability of speech below which a window belongs to a pause."""

@@ -13,6 +13,7 @@ from tritalk.asr.decoder import Decoder
 from tritalk.asr.encoder import Encoder
 from tritalk.asr.greedy import most_tokens
 from tritalk.asr.mel import SAMPLE_RATE_HZ
+from tritalk.asr.model_config import ModelError
 from tritalk.audio import Samples
 
 WINDOW_S = 30.0
@@ -47,7 +48,7 @@ class Whisper:
         self._model = model_config.read(folder / "whisper.json")
         self._encoder = Encoder(folder / "encoder.onnx", self._model, threads=threads)
         self._decoder = Decoder(folder / "decoder.onnx", self._model, threads=threads)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
 
     @property
     def name(self) -> str:
@@ -76,3 +77,10 @@ class Whisper:
             limits=[most_tokens(len(clip.samples) / SAMPLE_RATE_HZ, limit=limit) for clip in clips],
         )
         return [self._tokenizer.decode(tokens).strip() for tokens in found]
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError.of(path, error) from error
