@@ -28,9 +28,11 @@ class Stream:
 
     Args:
         grpc_url: `host:port` of the server.
+        batched: Whether the models on it take tensors with a batch axis; `llm` does not.
     """
 
-    def __init__(self, grpc_url: str) -> None:
+    def __init__(self, grpc_url: str, *, batched: bool = True) -> None:
+        self._batched = batched
         self._client = triton.InferenceServerClient(grpc_url)
         self._arrived: queue.Queue[tuple[Any, Exception | None]] = queue.Queue()
         self._answers: dict[str, list[Answer | TritalkError | None]] = defaultdict(list)
@@ -61,7 +63,7 @@ class Stream:
         request_id = secrets.token_hex(8)
         self._client.async_stream_infer(
             model,
-            [_tensor(name, value) for name, value in inputs.items()],
+            [self._tensor(name, value) for name, value in inputs.items()],
             request_id=request_id,
             sequence_id=sequence_id,
             sequence_start=start,
@@ -101,19 +103,20 @@ class Stream:
         if response.parameters["triton_final_response"].bool_param:
             self._answers[response.id].append(None)
 
+    def _tensor(self, name: str, value: Value) -> triton.InferInput:
+        array: npt.NDArray[Any]
+        if isinstance(value, (bytes, str)):
+            data = value.encode() if isinstance(value, str) else value
+            array = np.array([[data]], dtype=np.object_)
+        else:
+            array = np.array([[value]], dtype=_DTYPES[type(value)])
+        if not self._batched:
+            array = array.reshape(1)
+        tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array)
+        return tensor
+
 
 def new_sequence_id() -> int:
     """An id that no other sequence has."""
     return secrets.randbits(60) + 1
-
-
-def _tensor(name: str, value: Value) -> triton.InferInput:
-    array: npt.NDArray[Any]
-    if isinstance(value, (bytes, str)):
-        data = value.encode() if isinstance(value, str) else value
-        array = np.array([[data]], dtype=np.object_)
-    else:
-        array = np.array([[value]], dtype=_DTYPES[type(value)])
-    tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-    tensor.set_data_from_numpy(array)
-    return tensor
