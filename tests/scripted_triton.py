@@ -19,13 +19,15 @@ from tritalk_client.errors import ErrorCode, TritalkError
 
 READY = ("asr", "llm", "tts", "avatar", "wav2lip", "animate", "talker", "narrate")
 _WAIT_S = 10.0
+# Longer than any test waits, so that only the end of a call cuts it short.
+_FOREVER_S = 600.0
 
 
 @dataclass(frozen=True)
 class Pause:
     """Say nothing until the question is interrupted or the stream ends, or for so long."""
 
-    seconds: float = _WAIT_S
+    seconds: float = _FOREVER_S
 
 
 class Freeze:
@@ -75,7 +77,6 @@ class ScriptedTriton:
             or a list of either for a model that streams.
         ready: The models that are ready.
         open_streams: Conversations and narrations that are under way.
-        broken_streams: Conversations that the client broke off instead of ending them.
         received: What came up the conversations, in the order of arrival.
         calls: Tensors of the other models' requests, by the model's name.
         sequences: The sequence ids of those requests, 0 where there is none.
@@ -90,7 +91,6 @@ class ScriptedTriton:
     sequences: list[int] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     open_streams: int = 0
-    broken_streams: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     address: str = ""
 
@@ -211,7 +211,7 @@ class _Conversation:
         listener = threading.Thread(target=self._listen, args=(first,), daemon=True)
         listener.start()
         while True:
-            response = self._responses.get(timeout=_WAIT_S * 2)
+            response = self._responses.get(timeout=_FOREVER_S * 2)
             if response is None or isinstance(response, Hangup):
                 return
             if isinstance(response, Abort):
@@ -224,11 +224,9 @@ class _Conversation:
             for request in self._requests:
                 self._take(request)
         except grpc.RpcError:
-            triton = self._triton
-            triton.change(lambda: setattr(triton, "broken_streams", triton.broken_streams + 1))
             self._interrupted.set()
         for answer in self._answers:
-            answer.join(_WAIT_S)
+            answer.join(_FOREVER_S)
         self._responses.put(None)
 
     def _take(self, request: Any) -> None:
@@ -280,7 +278,7 @@ class _Conversation:
             if isinstance(step, Pause):
                 self._interrupted.wait(step.seconds)
             elif isinstance(step, Freeze):
-                _wait(self._context, _WAIT_S)
+                _wait(self._context, _FOREVER_S)
             elif isinstance(step, Words):
                 self._error(step.text, request_id)
             elif isinstance(step, Abort | Hangup):

@@ -39,8 +39,3 @@ class Schedule:
     def wait_s(self, now_s: float) -> float | None:
         """Seconds until the next request is due, None when there is none."""
         return max(0.0, self._heap[0][0] - now_s) if self._heap else None
-
-    def drop_later(self, now_s: float) -> None:
-        """Forget what is not due yet."""
-        self._heap = [item for item in self._heap if item[0] <= now_s]
-        heapq.heapify(self._heap)

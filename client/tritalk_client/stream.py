@@ -96,7 +96,6 @@ class _Outbox:
     def finish(self) -> None:
         with self._changed:
             self._finished = True
-            self._schedule.drop_later(time.monotonic())
             self._changed.notify()
 
     def __iter__(self) -> _Outbox:
@@ -109,6 +108,7 @@ class _Outbox:
                 request = self._schedule.take(now_s)
                 if request is not None:
                     return request
+                # What is not due by then is not sent.
                 if self._finished:
                     raise StopIteration
                 self._changed.wait(self._schedule.wait_s(now_s))

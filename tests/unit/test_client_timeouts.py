@@ -144,13 +144,3 @@ def test_requests_of_one_moment_keep_their_order() -> None:
         schedule.add(Outgoing(1.0, number))
 
     assert [schedule.take(now_s=1.0) for _ in range(20)] == list(range(20))
-
-
-def test_what_is_not_due_can_be_dropped() -> None:
-    schedule = Schedule()
-    schedule.add(Outgoing(2.0, "later"))
-    schedule.add(Outgoing(1.0, "sooner"))
-    schedule.drop_later(now_s=1.5)
-
-    assert schedule.take(now_s=9) == "sooner"
-    assert schedule.take(now_s=9) is None

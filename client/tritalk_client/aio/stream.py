@@ -75,7 +75,6 @@ class AsyncStream:
 
     def _stop_writing(self) -> None:
         self._finished = True
-        self._schedule.drop_later(time.monotonic())
         self._changed.set()
 
     async def _write(self) -> None:
@@ -88,6 +87,7 @@ class AsyncStream:
                 if request is not None:
                     await self._call.write(request)
                 elif self._finished:
+                    # What is not due by then is not sent.
                     await self._call.done_writing()
                     return
                 else:
