@@ -44,6 +44,8 @@ class FakeStages:
         self._cancelled_sequences: dict[int, threading.Event] = defaultdict(threading.Event)
         self._fragments: dict[int, int] = {}
         self._audio: dict[int, int] = {}
+        self._turns: dict[int, threading.Lock] = defaultdict(threading.Lock)
+        self.waiting_pieces = 0
         self.cancelled_generations: list[str] = []
         self.cancelled_animations: list[int] = []
 
@@ -102,7 +104,23 @@ class FakeStages:
     ) -> Iterator[tuple[wire.Fragment, bytes]]:
         self._enter("animate")
         assert start == (sequence_id not in self._fragments)
-        index = self._fragments.setdefault(sequence_id, 0)
+        self._fragments.setdefault(sequence_id, 0)
+        # As in a real sequence, one piece is drawn after the other.
+        turn = self._turns[sequence_id]
+        if not turn.acquire(blocking=False):
+            self.waiting_pieces += 1
+            turn.acquire(timeout=10)
+        try:
+            yield from self._draw(sequence_id, speech, start=start)
+        finally:
+            turn.release()
+        if end:
+            self.ended_animations.append(sequence_id)
+
+    def _draw(
+        self, sequence_id: int, speech: Speech | None, *, start: bool
+    ) -> Iterator[tuple[wire.Fragment, bytes]]:
+        index = self._fragments[sequence_id]
         if start and self.meeting is not None:
             self.meeting.wait(10)
         for _ in range(self.fragments_per_clause if speech is not None else 1):
@@ -113,9 +131,7 @@ class FakeStages:
                 b"fragment-%d." % index,
             )
             index += 1
-        self._fragments[sequence_id] = index
-        if end:
-            self.ended_animations.append(sequence_id)
+            self._fragments[sequence_id] = index
 
     def cancel_animation(self, sequence_id: int) -> None:
         self.cancelled_animations.append(sequence_id)

@@ -239,6 +239,22 @@ def test_a_stage_that_hangs_is_given_up_at_its_deadline(
     assert (failure.stage, failure.code, failure.retryable) == (stage, "timeout", True)
 
 
+def test_the_next_clause_is_handed_over_while_the_one_before_is_drawn(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.fragments_per_clause = 20
+    stages.fragment_delay_s = 0.02
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    assert completed(reply).outcome == "answered"
+    # The second piece was waiting before the last fragment of the first had come.
+    assert stages.waiting_pieces > 0
+    media = [event for event in reply.events if isinstance(event, wire.Media)]
+    assert [event.index for event in media] == list(range(61))
+
+
 def test_half_a_sentence_at_the_token_limit_is_not_spoken(
     conversation: Conversation, stages: FakeStages
 ) -> None:

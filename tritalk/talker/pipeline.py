@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from tritalk.talker.animation import Animation, Piece
 from tritalk.talker.clauses import ClauseSplitter, ends_sentence
 from tritalk.talker.clock import StageClock
 from tritalk.talker.stages import Speech, Stages
@@ -39,16 +40,6 @@ class Assignment:
     """The prompt; empty when `script` is spoken as it is."""
     sampling: wire.Sampling
     script: str = ""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One media fragment on its way to the client."""
-
-    fragment: wire.Fragment
-    media: bytes
-    clause: str
-    """The clause that begins in it, empty when it goes on with the one before."""
 
 
 class Finished:
@@ -93,8 +84,15 @@ class Pipeline:
         self._splitter = splitter
         self._watch = watch
         self._stop = threading.Event()
-        self._animating = False
         self._spoke = False
+        self._animation = Animation(
+            stages,
+            assignment.animation_id,
+            assignment.avatar_id,
+            self.outbox.put,
+            watch,
+            self._stop,
+        )
         self._clauses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._speeches: queue.SimpleQueue[Speech | None] = queue.SimpleQueue()
 
@@ -112,7 +110,7 @@ class Pipeline:
             return
         cancels = [
             self._spawn(self._attempt, self._cancel_generation),
-            self._spawn(self._attempt, self._cancel_animation),
+            self._spawn(self._attempt, self._animation.cancel),
         ]
         # A stage that does not even take its cancel must not hold up the end of the turn.
         for thread in cancels:
@@ -141,10 +139,6 @@ class Pipeline:
     def _cancel_generation(self) -> None:
         if self._assignment.messages:
             self._stages.cancel_generation(self._assignment.turn_id)
-
-    def _cancel_animation(self) -> None:
-        if self._animating:
-            self._stages.cancel_animation(self._assignment.animation_id)
 
     def _next(self, source: queue.SimpleQueue[_T | None]) -> _T | None:
         """The next item of a queue; None at its end and when the turn is over."""
@@ -218,28 +212,7 @@ class Pipeline:
     def _animate(self) -> None:
         """Turn speech into media."""
         while (speech := self._next(self._speeches)) is not None:
-            start, self._animating = not self._animating, True
-            self._animate_piece(speech, start=start, end=False)
-        if self._stop.is_set():
-            return
-        if self._animating:
-            self._animate_piece(None, start=False, end=True)
-        self.outbox.put(Finished())
-
-    def _animate_piece(self, speech: Speech | None, *, start: bool, end: bool) -> None:
-        assignment = self._assignment
-        self._watch.beat("animate")
-        clause = speech.text if speech is not None else ""
-        pieces = self._stages.animate(
-            assignment.animation_id, assignment.avatar_id, speech, start=start, end=end
-        )
-        for fragment, media in pieces:
-            if self._stop.is_set():
-                continue
-            self._watch.beat("animate")
-            self.outbox.put(Piece(fragment, media, clause))
-            clause = ""
-        self._watch.rest("animate")
-        if self._stop.is_set() and not end:
-            # The cancel of a turn that was stopped just now may have come before the sequence.
-            self._attempt(self._cancel_animation)
+            self._animation.speak(speech)
+        self._animation.finish()
+        if not self._stop.is_set():
+            self.outbox.put(Finished())

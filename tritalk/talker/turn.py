@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from tritalk.talker.animation import Piece
 from tritalk.talker.clauses import ClauseSplitter
 from tritalk.talker.clock import Now, StageClock
-from tritalk.talker.pipeline import Assignment, Finished, Piece, Pipeline, Wake
+from tritalk.talker.pipeline import Assignment, Finished, Pipeline, Wake
 from tritalk.talker.reply import Reply
 from tritalk.talker.stages import Stages
 from tritalk.talker.watch import StageWatch
