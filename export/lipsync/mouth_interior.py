@@ -16,8 +16,11 @@ _TOOTH_BGR = (0.66, 0.76, 0.80)
 _CAVITY_BGR = (0.075, 0.065, 0.17)
 _TONGUE_BGR = (0.30, 0.27, 0.52)
 
-# Skin of this brightness is lit so that the colours above are right.
+# Skin of this brightness and tint is lit so that the colours above are right. Part of another tint
+# is the light's and falls on the teeth too; the rest is the skin's own.
 _SKIN_LIGHT = 0.55
+_SKIN_TINT_BGR = (0.80, 0.95, 1.25)
+_TINT_OF_LIGHT = 0.5
 
 
 class MouthInterior(nn.Module):  # type: ignore[misc]
@@ -42,6 +45,7 @@ class MouthInterior(nn.Module):  # type: ignore[misc]
             ("tongue", _TONGUE_BGR),
         ):
             self.register_buffer(name, torch.tensor(colour).view(1, 3, 1, 1))
+        self.register_buffer("skin_tint", torch.tensor(_SKIN_TINT_BGR))
         # Both cheeks beside the nose: skin that beards, lips and hair leave free.
         self._cheek_rows = slice(int(0.05 * size), int(0.13 * size))
         middle, reach = x.shape[2] // 2, (int(0.13 * size), int(0.20 * size))
@@ -92,7 +96,9 @@ class MouthInterior(nn.Module):  # type: ignore[misc]
 
         reach = torch.minimum((0.32 + 0.2 * teeth) * height, _UPPER_TOOTH * self.tooth_length)
         shown = self._band(reach - below) * bared * (0.75 + 0.25 * teeth) * (1 - across**3)
-        light = shade * (0.62 + 0.38 * (below / 0.010).clamp(0, 1))
+        # Lips that are hardly open keep the light out.
+        lit = shade * (0.70 + 0.30 * _smooth((height - 0.010) / 0.025))
+        light = lit * (0.62 + 0.38 * (below / 0.010).clamp(0, 1))
         colour = colour + (self.tooth * light[:, None] - colour) * shown[:, None]
 
         opacity = torch.sigmoid(below / self._edge) * torch.sigmoid(above_lower / self._edge)
@@ -105,8 +111,13 @@ class MouthInterior(nn.Module):  # type: ignore[misc]
 
     def _light(self, picture: torch.Tensor) -> torch.Tensor:
         rows = picture[:, :, self._cheek_rows]
-        cheeks = torch.stack([rows[:, :, :, part].mean((1, 2, 3)) for part in self._cheeks])
-        return (cheeks.mean(0) / _SKIN_LIGHT).clamp(0.3, 1.25).view(-1, 1, 1, 1)
+        cheeks = torch.stack([rows[:, :, :, part].mean((2, 3)) for part in self._cheeks]).mean(0)
+        brightness = cheeks.mean(1, keepdim=True)
+        tint = (cheeks + 0.02) / (brightness + 0.02) / self.skin_tint
+        colour = (brightness / _SKIN_LIGHT).clamp(0.3, 1.25) * tint.clamp(
+            0.6, 1.6
+        ) ** _TINT_OF_LIGHT
+        return colour[:, :, None, None]
 
 
 def _dental_arch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
