@@ -1,8 +1,10 @@
 """Makes tests/data/whisper_reference.json: what the reference implementation hears.
 
-    pip install -e '.[train]' openai-whisper==20250625
+    pip install -e '.[train]'
     python -m export get whisper-base whisper-tiny harvard-phrases a2f-samples
     python -m export.whisper.reference NAME=FOLDER ... --out tests/data/whisper_reference.json
+
+FOLDER holds the files of a checkpoint under the names that `export.whisper` tells.
 
 The same weights go into OpenAI's implementation, which decodes greedily in float32 with its whole
 context of 30 s and without timestamps. The recordings are cut in the middle of their pauses: into
