@@ -24,17 +24,26 @@ class Sync:
     best_lag_ms: float
     """Shift at which r is highest; positive when the movement comes late."""
     control: float
-    """r with the reference played backwards: what chance alone gives."""
+    """r with the reference's speech played backwards: what chance alone gives."""
     chance: float
     """Standard error of r between these two courses if they had nothing to do with each other."""
 
 
-def sync(movement: Course, reference: Course, *, fps: float, most_lag_s: float = 0.3) -> Sync:
+def sync(
+    movement: Course,
+    reference: Course,
+    *,
+    speaking: npt.NDArray[np.bool_],
+    fps: float,
+    most_lag_s: float = 0.3,
+) -> Sync:
     """Compare a movement with what it should follow.
 
     Args:
         movement: Measured in the video.
         reference: What it should be, for the same frames.
+        speaking: The frames in which somebody speaks. Only they count for the control: pauses lie
+            alike forwards and backwards in short answers, which any mouth that rests in them meets.
         fps: Frames per second.
         most_lag_s: Shifts beyond this are not tried.
 
@@ -55,8 +64,8 @@ def sync(movement: Course, reference: Course, *, fps: float, most_lag_s: float =
         correlation=pearson(movement, reference),
         best_correlation=tried[best],
         best_lag_ms=float(lags[best] * 1000),
-        control=pearson(movement, reference[::-1]),
-        chance=chance(movement, reference),
+        control=pearson(movement[speaking], reference[speaking][::-1]),
+        chance=chance(movement[speaking], reference[speaking]),
     )
 
 

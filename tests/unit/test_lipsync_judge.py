@@ -24,7 +24,7 @@ def openness(frames: int = 750) -> np.ndarray:
 
 
 def seen(gaps: np.ndarray, *, change: Change = STILL) -> lipsync.Measurement:
-    return lipsync.Measurement(25.0, gaps, openness(), slice(0, 750), change)
+    return lipsync.Measurement(25.0, gaps, openness(), np.ones(750, bool), change)
 
 
 def missed(measured: lipsync.Measurement) -> set[str]:
@@ -65,9 +65,29 @@ def test_a_background_that_moves_misses_its_goals() -> None:
 
 
 def test_a_video_with_too_little_speech_is_not_judged() -> None:
-    measured = dataclasses.replace(seen(openness()), spoken=slice(0, 20))
-    with pytest.raises(UnusableVideoError, match="20 frames"):
+    measured = dataclasses.replace(seen(openness()), speaking=np.arange(750) < 10)
+    with pytest.raises(UnusableVideoError, match="16 frames"):
         lipsync.judge(measured)
+
+
+def test_a_video_in_which_nobody_speaks_is_not_judged() -> None:
+    measured = dataclasses.replace(seen(openness()), speaking=np.zeros(750, bool))
+    with pytest.raises(UnusableVideoError, match="nobody speaks"):
+        lipsync.judge(measured)
+
+
+def test_long_silence_does_not_make_lips_look_better() -> None:
+    """Given lips that follow another speech, then minutes of closed lips before change nothing."""
+    wrong = seen(0.15 * np.roll(openness(), 250))
+    still = np.zeros(3_000)
+    padded = dataclasses.replace(
+        wrong,
+        gaps=np.concatenate([still, wrong.gaps]),
+        openness=np.concatenate([still, wrong.openness]),
+        speaking=np.concatenate([still > 0, wrong.speaking]),
+    )
+    values = [lipsync.judge(each)["correlation"]["value"] for each in (wrong, padded)]
+    assert values[1] == pytest.approx(values[0], abs=0.05)
 
 
 FACE = np.array([[100.0, 100.0], [200.0, 220.0]])
