@@ -56,13 +56,15 @@ class TritonPythonModel:
         os._exit(3)
 """
 NEVER_ENDS = """
+import pathlib
 import time
 
 class TritonPythonModel:
     def execute(self, requests):
+        pathlib.Path(__file__).with_name("asked").touch()
         time.sleep(600)
 """
-ANSWERS_NOTHING_OF_USE = """
+DIES_WHEN_ASKED = """
 class TritonPythonModel:
     def execute(self, requests):
         import os
@@ -166,7 +168,7 @@ def test_a_model_whose_process_dies_at_load_is_named(make_model: MakeModel) -> N
 def test_ready_is_not_believed_of_a_model_that_dies_when_it_is_asked(
     make_model: MakeModel,
 ) -> None:
-    repository = make_model("dying", ECHO_CONFIG, code=ANSWERS_NOTHING_OF_USE)
+    repository = make_model("dying", ECHO_CONFIG, code=DIES_WHEN_ASKED)
 
     with (
         pytest.raises(ServerError, match="^dying does not answer: "),
@@ -289,6 +291,22 @@ def test_a_signal_stops_a_server_that_still_loads(
     supervisor.process.terminate()
 
     assert supervisor.end()[0] == 0
+    assert gone(descendants, within_s=0)
+
+
+def test_a_signal_stops_a_server_whose_model_is_being_asked(
+    make_model: MakeModel, supervise: Callable[..., Supervisor]
+) -> None:
+    repository = make_model("endless", ECHO_CONFIG, code=NEVER_ENDS)
+    supervisor = supervise(repository)
+    deadline = time.monotonic() + 20
+    while not (repository / "endless" / "1" / "asked").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    descendants = supervisor.descendants()
+    supervisor.process.terminate()
+
+    assert supervisor.end()[0] == 0
+    assert len(descendants) >= 3
     assert gone(descendants, within_s=0)
 
 

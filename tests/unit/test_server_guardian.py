@@ -144,6 +144,19 @@ def test_nothing_outlives_a_killed_guardian(start: Start, log: ServerLog, tmp_pa
     assert not (tmp_path / "runtime").exists()
 
 
+def test_a_stub_that_does_not_notice_a_killed_guardian_is_killed(
+    start: Start, log: ServerLog
+) -> None:
+    child = start(WITH_A_STUB)
+    wait_for(log, "up")
+    processes = tree(child)
+    processes[0].kill()
+
+    assert child.wait(10)
+    assert len(processes) >= 3
+    assert none_alive(processes, within_s=5)
+
+
 def run_guardian(script: str, environments: Path) -> dict[str, Any]:
     """Guard a script until it ends, with another folder in the place of /tmp; the last report."""
     order = {

@@ -131,6 +131,7 @@ class Child:
                 self._result = report
         if self._result is None:
             # The guardian was killed, and tritonserver with it; nobody else cleans up.
+            guardian.end_session(self._process.pid)
             guardian.remove_leftovers(self._shm_prefix, self._folder)
         self._started.set()
         self._ended.set()

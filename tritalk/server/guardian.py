@@ -99,6 +99,23 @@ def remove_leftovers(shm_prefix: str, folder: Path) -> int:
     return len(regions)
 
 
+def end_session(leader: int) -> int:
+    """Kill what is left of a guardian's session when the guardian itself was killed; how many.
+
+    tritonserver dies with its guardian, but a stub does not always notice.
+    """
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                members.append(process)
+    for process in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(members, timeout=_STUBS_S)
+    return len(members)
+
+
 def _environments() -> set[Path]:
     return set(ENVIRONMENTS.glob(ENVIRONMENT_PATTERN))
 

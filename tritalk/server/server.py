@@ -26,6 +26,7 @@ from tritalk.server.options import Ports, ServerOptions
 
 _POLL_S = 0.1
 _PROBE_TIMEOUT_S = 2.0
+_INDEX_TIMEOUT_S = 30.0
 
 
 def _never() -> bool:
@@ -151,14 +152,15 @@ class Server:
                 time.sleep(_POLL_S)
             self._check_loaded(client)
         for model in self.models:
-            if cancelled():
-                return False
             left_s = max(1.0, deadline - time.monotonic())
             try:
-                self.answer_times_s[model.name] = smoke.ask(self.grpc_url, model, timeout_s=left_s)
+                took_s = smoke.ask(self.grpc_url, model, timeout_s=left_s, cancelled=cancelled)
             except ServerError:
                 self._check_alive()
                 raise
+            if took_s is None:
+                return False
+            self.answer_times_s[model.name] = took_s
         self.log.release()
         return True
 
@@ -219,7 +221,11 @@ class Server:
 
     def _check_loaded(self, client: triton.InferenceServerClient) -> None:
         """See that all models are loaded; names the first that is not, and why."""
-        index = client.get_model_repository_index(client_timeout=_PROBE_TIMEOUT_S).models
+        try:
+            index = client.get_model_repository_index(client_timeout=_INDEX_TIMEOUT_S).models
+        except InferenceServerException as error:
+            self._check_alive()
+            raise ServerError(f"tritonserver does not tell its models: {error}") from error
         ready = {entry.name for entry in index if entry.state == "READY"}
         reasons = {entry.name: entry.reason for entry in index if entry.reason}
         # An ensemble fails for the sake of its steps, so they are named first.

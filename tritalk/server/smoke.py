@@ -32,6 +32,7 @@ Value: TypeAlias = npt.NDArray[Any] | bytes | str
 DEAD = "is not healthy"
 """What Triton says for a model whose process is gone."""
 _NO_SUCH_AVATAR = "smoke-test"
+_POLL_S = 0.1
 _FINAL = "triton_final_response"
 
 
@@ -139,16 +140,19 @@ def _zeros(model: Model) -> dict[str, Value]:
     return inputs
 
 
-def ask(grpc_url: str, model: Model, *, timeout_s: float) -> float:
+def ask(
+    grpc_url: str, model: Model, *, timeout_s: float, cancelled: Callable[[], bool]
+) -> float | None:
     """Send a model its smoke request and wait for the end of its answer.
 
     Args:
         grpc_url: The server's `host:port`.
         model: The model; its configuration says whether tensors have a batch axis.
         timeout_s: Longest time for the whole answer.
+        cancelled: Asked again and again; the wait ends when it says yes.
 
     Returns:
-        Seconds until the model had answered.
+        Seconds until the model had answered, None when the wait was cancelled.
 
     Raises:
         ServerError: It did not answer in time, or answered with an error that is no refusal.
@@ -167,15 +171,23 @@ def ask(grpc_url: str, model: Model, *, timeout_s: float) -> float:
             sequence_end=True,
             enable_empty_final_response=True,
         )
-        while True:
-            result, error = answers.get(timeout=max(0.0, began + timeout_s - time.monotonic()))
+        while not cancelled():
+            try:
+                result, error = answers.get(timeout=_POLL_S)
+            except queue.Empty:
+                if time.monotonic() - began > timeout_s:
+                    raise ServerError(
+                        f"{model.name} does not answer: nothing in {timeout_s:.0f} s"
+                    ) from None
+                continue
             if error is not None:
                 _accept(model, request, error)
                 return time.monotonic() - began
             if result.get_response().parameters[_FINAL].bool_param:
                 return time.monotonic() - began
-    except queue.Empty:
-        raise ServerError(f"{model.name} does not answer: nothing in {timeout_s:.0f} s") from None
+        return None
+    except InferenceServerException as error:
+        raise ServerError(f"{model.name} does not answer: {error.message()}") from error
     finally:
         client.stop_stream(cancel_requests=True)
         client.close()
