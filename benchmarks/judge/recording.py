@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
+from av.error import InvalidDataError
 
 from tritalk.audio import Samples
 from tritalk.mel import SAMPLE_RATE_HZ
@@ -23,9 +25,10 @@ def frame_rate(path: Path) -> float:
     """Frames per second of the video.
 
     Raises:
-        UnusableVideoError: It has no video stream.
+        UnusableVideoError: It is no video, or has no video stream.
+        FileNotFoundError: It is not there.
     """
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         if not container.streams.video:
             raise UnusableVideoError(f"{path}: no video stream")
         rate = container.streams.video[0].average_rate
@@ -36,7 +39,7 @@ def frame_rate(path: Path) -> float:
 
 def frames(path: Path) -> Iterator[Image]:
     """The frames in the order they are shown, uint8 `[height, width, 3]`, BGR."""
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
 
@@ -47,7 +50,7 @@ def sound(path: Path) -> Samples:
     Raises:
         UnusableVideoError: It has no audio stream.
     """
-    with av.open(str(path)) as container:
+    with _opened(path) as container:
         if not container.streams.audio:
             raise UnusableVideoError(f"{path}: no audio stream")
         video, audio = container.streams.video[0], container.streams.audio[0]
@@ -65,6 +68,13 @@ def sound(path: Path) -> Samples:
     if shift >= 0:
         return np.concatenate([np.zeros(shift, np.float32), samples])
     return samples[-shift:]
+
+
+def _opened(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path))
+    except InvalidDataError as error:
+        raise UnusableVideoError(f"{path}: not a video that FFmpeg can read") from error
 
 
 def _flat(piece: av.AudioFrame) -> Samples:

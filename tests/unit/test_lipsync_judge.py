@@ -153,6 +153,13 @@ def test_frames_and_sound_are_decoded_on_one_clock(tmp_path: Path) -> None:
     assert np.argmax(np.abs(sound) > 0.3) / 16_000 == pytest.approx(first_white / 25, abs=0.005)
 
 
+def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("not a video")
+    with pytest.raises(UnusableVideoError, match=str(path)):
+        recording.frame_rate(path)
+
+
 def test_a_video_without_sound_cannot_be_judged(tmp_path: Path) -> None:
     with pytest.raises(UnusableVideoError, match="no audio"):
         recording.sound(video(tmp_path / "mute.mp4", sound_hz=None))
