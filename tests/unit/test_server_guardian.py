@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
-import subprocess
-import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -157,53 +155,47 @@ def test_a_stub_that_does_not_notice_a_killed_guardian_is_killed(
     assert none_alive(processes, within_s=5)
 
 
-def run_guardian(script: str, environments: Path) -> dict[str, Any]:
-    """Guard a script until it ends, with another folder in the place of /tmp; the last report."""
-    order = {
-        "command": ["bash", "-c", script],
-        "environment": {"PATH": "/usr/bin:/bin"},
-        "grace_s": 2.0,
-        "shm_prefix": "tritalk-test-none-",
-        "folder": str(environments / "runtime"),
-    }
-    program = (
-        "import pathlib, sys; from tritalk.server import guardian; "
-        "guardian.ENVIRONMENTS = pathlib.Path(sys.argv[1]); guardian.main()"
+@pytest.fixture
+def environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of /tmp, in which no server of this machine makes folders."""
+    monkeypatch.setattr(guardian, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(psutil, "process_iter", lambda _: [])
+    return tmp_path
+
+
+def environment(parent: Path, name: str, *, made: float) -> Path:
+    folder = parent / f"python_env_{name}"
+    folder.mkdir()
+    os.utime(folder, (made, made))
+    return folder
+
+
+def test_environments_that_a_dead_server_made_at_its_start_are_removed(environments: Path) -> None:
+    older, later = (
+        environment(environments, name, made=at) for name, at in (("a", 90), ("b", 140))
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(environments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        print(json.dumps(order), file=process.stdin, flush=True)
-        return dict(json.loads(process.stdout.readlines()[-1]))
+    own = [environment(environments, f"own{number}", made=101) for number in range(2)]
+    filled = environment(environments, "filled", made=101)
+    (filled / "lib").mkdir()
+    os.utime(filled, (101, 101))
+
+    guardian.remove_leftovers("tritalk-test-none-", environments / "runtime", 100)
+
+    assert older.exists()
+    assert later.exists()
+    assert filled.exists()
+    assert not any(folder.exists() for folder in own)
 
 
-@pytest.mark.parametrize(("ends_in_order", "stays"), [(True, True), (False, False)])
-def test_the_environment_folder_of_a_server_that_was_killed_is_removed(
-    tmp_path: Path, ends_in_order: bool, stays: bool
+def test_environments_that_may_be_of_a_living_server_are_left_alone(
+    environments: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = tmp_path / "python_env_before"
-    before.mkdir()
-    own = tmp_path / "python_env_own"
-    end = "exit 0" if ends_in_order else "kill -9 $$"
+    other = types.SimpleNamespace(
+        info={"name": "tritonserver", "create_time": 100.5, "status": psutil.STATUS_SLEEPING}
+    )
+    monkeypatch.setattr(psutil, "process_iter", lambda _: [other])
+    unclear = environment(environments, "unclear", made=101)
 
-    report = run_guardian(f"sleep 0.2; mkdir {own}; sleep 0.3; {end}", tmp_path)
+    guardian.remove_leftovers("tritalk-test-none-", environments / "runtime", 100)
 
-    assert report["code"] == (0 if ends_in_order else -signal.SIGKILL)
-    assert not report["requested"]
-    assert own.exists() is stays
-    assert before.exists()
-
-
-def test_a_folder_that_another_server_made_at_the_same_time_is_left_alone(
-    tmp_path: Path,
-) -> None:
-    folders = [tmp_path / "python_env_own", tmp_path / "python_env_other"]
-
-    run_guardian(f"mkdir {folders[0]} {folders[1]}; kill -9 $$", tmp_path)
-
-    assert all(folder.exists() for folder in folders)
+    assert unclear.exists()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Child:
         self._folder = folder
         self._shm_prefix = shm_prefix
         self._stop_timeout_s = stop_timeout_s
+        self._started_at = time.time()
         self._started = threading.Event()
         self._ended = threading.Event()
         self._result: dict[str, Any] | None = None
@@ -112,6 +114,7 @@ class Child:
             "grace_s": max(0.0, self._stop_timeout_s - _MARGIN_S),
             "shm_prefix": self._shm_prefix,
             "folder": str(self._folder),
+            "started_at": self._started_at,
         }
         assert self._process.stdin is not None
         try:
@@ -132,6 +135,6 @@ class Child:
         if self._result is None:
             # The guardian was killed, and tritonserver with it; nobody else cleans up.
             guardian.end_session(self._process.pid)
-            guardian.remove_leftovers(self._shm_prefix, self._folder)
+            guardian.remove_leftovers(self._shm_prefix, self._folder, self._started_at)
         self._started.set()
         self._ended.set()

@@ -31,7 +31,8 @@ ENVIRONMENT_PATTERN = "python_env_*"
 
 _POLL_S = 0.1
 _BACKEND_LOAD_S = 30.0
-"""How long after its start a server may load the Python backend, which makes such a folder."""
+"""How long after its start a server may load a backend of Python models, which makes a folder."""
+_CLOCK_TOLERANCE_S = 1.0
 _STUBS_S = 2.0
 """How long stubs may take to notice that their server is gone."""
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +44,7 @@ def guard(order: dict[str, Any], stop_requested: Callable[[], bool]) -> dict[str
 
     Args:
         order: `command`, `environment`, `grace_s` (seconds from the polite signal to the other),
-            `shm_prefix` and `folder` (removed at the end).
+            `shm_prefix` and `folder` (removed at the end), `started_at` (epoch seconds).
         stop_requested: Asked every tenth of a second.
 
     Returns:
@@ -54,7 +55,6 @@ def guard(order: dict[str, Any], stop_requested: Callable[[], bool]) -> dict[str
     # Stubs whose server is gone become children of this process, where they are found.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     guardian = os.getpid()
-    before = _environments()
 
     def die_with_guardian() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -71,31 +71,41 @@ def guard(order: dict[str, Any], stop_requested: Callable[[], bool]) -> dict[str
         restore_signals=False,
     )
     _report("started", pid=server.pid)
-    environments: set[Path] = set()
-    look_until = time.monotonic() + _BACKEND_LOAD_S
     while server.poll() is None and not stop_requested():
-        if not environments and time.monotonic() < look_until:
-            environments = _environments() - before
+        pass
     requested = server.returncode is None
     forced = _end(server, order["grace_s"])
     stubs_killed = _end_stubs()
-    if server.returncode != 0:
-        _remove_environments(environments or _environments() - before)
     return {
         "code": server.returncode,
         "requested": requested,
         "forced": forced,
         "stubs_killed": stubs_killed,
-        "shared_memory_removed": remove_leftovers(order["shm_prefix"], Path(order["folder"])),
+        "shared_memory_removed": remove_leftovers(
+            order["shm_prefix"], Path(order["folder"]), order["started_at"]
+        ),
     }
 
 
-def remove_leftovers(shm_prefix: str, folder: Path) -> int:
-    """Remove a server's shared memory and its runtime folder; the number of regions removed."""
+def remove_leftovers(shm_prefix: str, folder: Path, started_at: float) -> int:
+    """Remove what a dead server left: its shared memory, runtime folder and environments.
+
+    Args:
+        shm_prefix: What the names of its shared memory begin with.
+        folder: Its runtime folder.
+        started_at: When it was started, in seconds since the epoch.
+
+    Returns:
+        The number of regions of shared memory that were removed.
+    """
     regions = list(SHARED_MEMORY.glob(f"{shm_prefix}*"))
     for region in regions:
         region.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+    for environment in _orphaned_environments(started_at):
+        # Not empty, or gone already: then it is somebody's.
+        with contextlib.suppress(OSError):
+            environment.rmdir()
     return len(regions)
 
 
@@ -116,16 +126,30 @@ def end_session(leader: int) -> int:
     return len(members)
 
 
-def _environments() -> set[Path]:
-    return set(ENVIRONMENTS.glob(ENVIRONMENT_PATTERN))
+def _orphaned_environments(started_at: float) -> list[Path]:
+    """The folders that a dead server made when it loaded its backends.
 
+    Their names say nothing of their owner. They were made soon after its start; one that was made
+    soon after the start of a server that lives may be that one's, and is left alone.
+    """
 
-def _remove_environments(folders: set[Path]) -> None:
-    """Remove the (empty) folder that a server leaves behind when it does not end in order."""
-    left = [folder for folder in folders if folder.is_dir()]
-    # Two that appeared at once are of two servers, and nothing says which is whose.
-    if len(left) == 1 and not any(left[0].iterdir()):
-        left[0].rmdir()
+    def made_soon_after(start: float, made: float) -> bool:
+        return -_CLOCK_TOLERANCE_S <= made - start <= _BACKEND_LOAD_S
+
+    others = [
+        process.info["create_time"]
+        for process in psutil.process_iter(["name", "create_time", "status"])
+        if process.info["name"] == "tritonserver" and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+    orphans = []
+    for folder in ENVIRONMENTS.glob(ENVIRONMENT_PATTERN):
+        with contextlib.suppress(FileNotFoundError):
+            made = folder.stat().st_mtime
+            if made_soon_after(started_at, made) and not any(
+                made_soon_after(other, made) for other in others
+            ):
+                orphans.append(folder)
+    return orphans
 
 
 def _end(server: subprocess.Popen[bytes], grace_s: float) -> bool:
