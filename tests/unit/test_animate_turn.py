@@ -17,6 +17,7 @@ from tritalk.animate.portrait import Portrait
 from tritalk.animate.settings import AnimateSettings
 from tritalk.animate.turn import NO_SAMPLES, Generate, Media, Meters, Turn
 from tritalk.animate.warm_up import warm_up
+from tritalk.face_geometry import Image
 from tritalk_client.errors import ErrorCode, TritalkError
 
 RATE = 24_000
@@ -209,18 +210,34 @@ def test_a_cancelled_turn_stops_after_the_step_in_work_and_stays_playable() -> N
     assert abs(film.audio_end_s - film.video_end_s) < 0.022
 
 
-def test_frames_that_were_not_sent_when_the_turn_was_cancelled_are_left_out() -> None:
+def test_frames_that_were_not_sent_when_the_turn_was_cancelled_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     draw = LoudnessGenerator()
+    cancelled = threading.Event()
+    pasted = 0
 
     def cancel_at_the_fourth_step(mel: np.ndarray, face: np.ndarray) -> np.ndarray:
         if len(draw.calls) == 3:
             turn.cancel()
+            cancelled.set()
         return draw(mel, face)
 
     # Time stands still: the viewer's lead grows, so the third step waits for the fourth.
     with turn_of(cancel_at_the_fourth_step, clock=lambda: 0.0) as turn:
+        paste = turn._canvas.draw
+
+        def paste_the_third_step_when_cancelled(mouth: Image) -> object:
+            nonlocal pasted
+            pasted += 1
+            if pasted == 15:
+                assert cancelled.wait(10)
+            return paste(mouth)
+
+        monkeypatch.setattr(turn._canvas, "draw", paste_the_third_step_when_cancelled)
         media = [*turn.speak(tone(50), True), *turn.finish()]
 
+    assert pasted == 15
     assert [item.fragment.frames for item in media] == [5, 5, 0]
     film = watch(join(media))
     assert len(film.frames) == 10
