@@ -17,6 +17,9 @@ import psutil
 import pytest
 
 from tests.served import Stream
+from tritalk import environment
+from tritalk.llm.engine import load
+from tritalk.llm.settings import LlmSettings
 from tritalk.server import Server
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
@@ -331,6 +334,29 @@ def test_nothing_of_the_engine_is_on_the_network(server: Server) -> None:
         ("POST", "/v1/chat/completions"),
     ]:
         assert status(path, method, target) == 401
+
+
+def test_conversations_that_begin_at_once_do_not_read_the_same_prompt_again() -> None:
+    # given an engine with places that nobody has used, which has answered once
+    folder = environment.repository_root() / "model_repository" / "llm" / "1"
+    engine = load(LlmSettings(n_ctx=512, n_parallel=3, cache_ram_mib=0), folder)
+    try:
+        shared = ChatMessage("system", "You answer in one short sentence. " * 10)
+
+        def answer(text: str) -> Usage:
+            messages = [shared, ChatMessage("user", text)]
+            return engine.generate(messages, GREEDY, lambda _: None, lambda: False)
+
+        assert answer("Why is the sky blue?").cached_tokens < 20
+
+        # when three others begin at the same time
+        with ThreadPoolExecutor(3) as pool:
+            usages = list(pool.map(answer, ["Who are you?", "Is it late?", "What is tea?"]))
+
+        # then each finds what they have in common
+        assert all(usage.cached_tokens > 60 for usage in usages)
+    finally:
+        engine.close()
 
 
 def stub(server: Server) -> psutil.Process:

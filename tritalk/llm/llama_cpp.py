@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
 import secrets
-import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +14,12 @@ import xllamacpp
 from tritalk.llm import gguf
 from tritalk.llm.engine import Emit, EngineError, Stopped
 from tritalk.llm.settings import LlmSettings
+from tritalk.llm.slots import Slots
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.wire import ChatMessage, Sampling, Usage
 
 WEIGHTS = "model.gguf"
 
-_SLOTS_TIMEOUT_S = 0.5
 _LOG_ERRORS = 1
 # llama.cpp takes this seed as "draw one".
 _RANDOM_SEED = 0xFFFFFFFF
@@ -58,14 +55,14 @@ class LlamaCpp:
         self.label = settings.model_label or info.name
         self._n_ctx = settings.n_ctx
         self._control_tokens = _any_of(info.control_tokens)
-        self._kv_tokens = 0
         self._key = secrets.token_hex(16)
-        self._socket_folder = tempfile.TemporaryDirectory(prefix="tritalk-llm-")
-        self._socket = str(Path(self._socket_folder.name) / "llm.sock")
+        self._folder = tempfile.TemporaryDirectory(prefix="tritalk-llm-")
+        self._socket = Path(self._folder.name) / "llm.sock"
+        self._slots = Slots(self._socket, self._key, Path(self._folder.name))
         try:
             self._server = xllamacpp.Server(self._parameters(settings, path))
         except RuntimeError as error:
-            self._socket_folder.cleanup()
+            self._folder.cleanup()
             raise EngineError(
                 f"llama.cpp cannot load {path}: {error} Its log above says why; a broken file is "
                 "replaced by: python -m export get default"
@@ -105,25 +102,19 @@ class LlamaCpp:
             },
             answer.take,
         )
-        return answer.usage()
+        usage = answer.usage()
+        if usage.cached_tokens * 2 < usage.prompt_tokens:
+            self._slots.share_latest()
+        return usage
 
     def kv_tokens(self) -> int:
-        """See `Engine.kv_tokens`; the last known number while llama.cpp is too busy to say."""
-        connection = _UnixConnection(self._socket, timeout=_SLOTS_TIMEOUT_S)
-        try:
-            connection.request("GET", "/slots", headers={"Authorization": f"Bearer {self._key}"})
-            slots = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException):
-            return self._kv_tokens
-        finally:
-            connection.close()
-        self._kv_tokens = sum(slot.get("n_prompt_tokens", 0) for slot in slots)
-        return self._kv_tokens
+        """See `Engine.kv_tokens`."""
+        return self._slots.tokens()
 
     def close(self) -> None:
         """See `Engine.close`."""
         del self._server
-        self._socket_folder.cleanup()
+        self._folder.cleanup()
 
     def _plain(self, text: str) -> str:
         """The text without control tokens: what a user says must not end his turn.
@@ -147,7 +138,8 @@ class LlamaCpp:
         parameters.cpuparams_batch.n_threads = settings.batch_threads
         # Threads that spin while they wait take the cores from the other models.
         parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0
-        parameters.hostnames = [self._socket]
+        parameters.hostnames = [str(self._socket)]
+        parameters.slot_save_path = f"{self._folder.name}/"
         parameters.api_keys = [self._key]
         parameters.n_threads_http = 1
         parameters.ui = False
@@ -216,17 +208,6 @@ class Answer:
                 f"share {self._n_ctx}: shorten the messages, or raise n_ctx",
             )
         return TritalkError(code, f"llama.cpp: {error['message']}")
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, *, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _any_of(texts: frozenset[str]) -> re.Pattern[str]:
