@@ -279,6 +279,7 @@ def test_more_requests_than_can_wait_are_refused(server: Server) -> None:
             ErrorCode.BAD_REQUEST,
             "CANCEL comes alone",
         ),
+        ({"CANCEL": b""}, ErrorCode.BAD_REQUEST, "CANCEL is empty"),
         ({"CANCEL": b"x" * 1000}, ErrorCode.TOO_LARGE, "256"),
     ],
 )

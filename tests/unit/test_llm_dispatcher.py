@@ -223,9 +223,19 @@ def test_who_waits_is_cancelled_at_once(
 def test_a_cancelled_waiting_request_makes_room(
     dispatcher: Dispatcher, full: list[tuple[ScriptedEngine, Collector]]
 ) -> None:
-    dispatcher.cancel(f"job{len(full) - 1}")
+    # given places and queue full, so that the next is refused
+    with pytest.raises(TritalkError) as refused:
+        dispatcher.submit("next", ScriptedEngine(), Collector())
+    assert refused.value.code is ErrorCode.BUSY
 
-    dispatcher.submit("next", ScriptedEngine(), Collector())
+    # when one that waits is cancelled
+    dispatcher.cancel(f"job{len(full) - 1}")
+    engine = ScriptedEngine()
+    dispatcher.submit("next", engine, Collector())
+    dispatcher.cancel("job0")
+
+    # then the next takes its place in the queue, and is served after it
+    assert engine.started.wait(WAIT_S)
 
 
 def test_other_answers_go_on_when_one_is_cancelled(
@@ -261,6 +271,21 @@ def test_a_cancellation_that_overtakes_its_request_holds(dispatcher: Dispatcher)
 
     assert sink.ending() == Usage(prompt_tokens=0, completion_tokens=0, finish_reason="cancelled")
     assert not engine.started.is_set()
+
+
+def test_answers_without_an_id_cannot_be_cancelled(dispatcher: Dispatcher) -> None:
+    (under_way, first), (next_one, second) = [(ScriptedEngine(), Collector()) for _ in range(2)]
+    dispatcher.submit("", under_way, first)
+
+    with pytest.raises(TritalkError, match="CANCEL is empty") as refusal:
+        dispatcher.cancel("")
+
+    assert refusal.value.code is ErrorCode.BAD_REQUEST
+    dispatcher.submit("", next_one, second)
+    for engine, sink in ((under_way, first), (next_one, second)):
+        engine.say("Still here.", "")
+        sink.ending()
+        assert sink.texts == ["Still here."]
 
 
 def test_an_early_cancellation_counts_once_and_not_for_long() -> None:

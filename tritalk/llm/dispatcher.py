@@ -94,7 +94,16 @@ class Dispatcher:
         future.add_done_callback(lambda done: self._ended(job, done))
 
     def cancel(self, request_id: str) -> None:
-        """Stop the generations of this id, whether they run, wait, or are still to arrive."""
+        """Stop the generations of this id, whether they run, wait, or are still to arrive.
+
+        Raises:
+            TritalkError: BAD_REQUEST for an empty id, which is that of all who gave none.
+        """
+        if not request_id:
+            raise TritalkError(
+                ErrorCode.BAD_REQUEST,
+                "CANCEL is empty; send the request id of the answer that is not wanted any more",
+            )
         with self._lock:
             jobs = [job for job in self._live if job.request_id == request_id]
             futures = [self._live[job] for job in jobs]
