@@ -27,6 +27,8 @@ STALL_S = 180.0
 """A download that does not grow for so long is given up; pip itself tries again before."""
 
 _POLL_S = 0.1
+_KILL_S = 10.0
+"""How long a client that was killed may take to be gone."""
 
 _OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|getaddrinfo|name resolution|ENOTFOUND|EAI_AGAIN"
@@ -220,7 +222,13 @@ def _run(
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
+            try:
+                process.wait(_KILL_S)
+            except subprocess.TimeoutExpired as error:
+                raise CarrierError(
+                    f"{line[0]}: process {process.pid} was killed and is still there after "
+                    f"{_KILL_S:.0f} s; it hangs in the system, look at its folder's disk"
+                ) from error
 
 
 def _bytes_under(folder: Path) -> int:
