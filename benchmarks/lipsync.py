@@ -1,10 +1,12 @@
-"""Do the lips of a finished video follow its voice? Judged by models that had no part in making it.
+"""Do the lips of a finished video follow its voice? Judged from the file alone.
 
     python -m benchmarks.lipsync VIDEO.mp4 [--json out/lipsync.json]
 
 MediaPipe's face mesh measures the gap between the lips in every decoded frame; Rhubarb says from
-the decoded sound how far a mouth that speaks so is open. Exit code 1 when a goal is missed, 2 when
-the video cannot be judged.
+the decoded sound how far a mouth that speaks so is open. Both also had a part in what they judge:
+Rhubarb labelled the speech that the default generator learned from, and the mesh finds the face
+when an avatar is made. Of recordings and portraits they know nothing in advance. Exit code 1 when a
+goal is missed, 2 when the video cannot be judged.
 """
 
 from __future__ import annotations
