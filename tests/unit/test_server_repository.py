@@ -130,8 +130,11 @@ def test_missing_weights_are_named_with_the_command_that_gets_them(tmp_path: Pat
 def test_an_engine_elsewhere_needs_no_weights(tmp_path: Path) -> None:
     openai = CONFIG + ' parameters [ { key: "engine" value: { string_value: "openai" } } ]'
     add_model(tmp_path, "llm", openai, "model.py")
+    models = repository.read(tmp_path, (), None)
 
-    preflight.check_weights(repository.read(tmp_path, (), None))
+    preflight.check_weights(models)
+
+    assert [(model.name, model.lacks_weights) for model in models] == [("llm", False)]
 
 
 def test_too_little_shared_memory_is_refused(
