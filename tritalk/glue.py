@@ -31,6 +31,7 @@ _INVALID = frozenset(
         ErrorCode.SEVERAL_FACES,
         ErrorCode.UNUSABLE_FACE,
         ErrorCode.UNKNOWN_VOICE,
+        ErrorCode.NOTHING_TO_SAY,
     }
 )
 
@@ -72,9 +73,10 @@ class Glue:
         self._monitor = metrics.ProcessMonitor(self.metrics, self.model, machine=machine)
 
     def close(self) -> None:
-        """End what `loaded()` started."""
+        """End what `loaded()` started and drop the metrics; the last call of `finalize()`."""
         if self._monitor is not None:
             self._monitor.stop()
+        self.metrics.close()
 
     def array(self, request: Any, name: str) -> npt.NDArray[Any] | None:
         """A tensor of a request as an array, None when the request does not have it."""

@@ -114,10 +114,14 @@ class Registry:
         self._lock = threading.Lock()
         # Triton drops a family whose object is gone, so every one is kept here.
         self._families: dict[str, Any] = {}
-        self._series: dict[tuple[str, tuple[str, ...]], Instrument] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], _OneAtATime] = {}
+        self._closed = False
 
     def __call__(self, metric: Metric, *values: str) -> Instrument:
-        """The time series of a metric with these label values, made at first use."""
+        """The time series of a metric with these label values, made at first use.
+
+        After `close()` it is one that goes nowhere.
+        """
         if len(values) != len(metric.labels):
             raise TypeError(f"{metric.name} takes the labels {metric.labels}, got {values}")
         with self._lock:
@@ -126,7 +130,23 @@ class Registry:
                 self._series[key] = self._create(metric, values)
             return self._series[key]
 
-    def _create(self, metric: Metric, values: tuple[str, ...]) -> Instrument:
+    def close(self) -> None:
+        """Drop every time series and family; updates from here on do nothing.
+
+        A model calls it in `finalize()`: the process that outlives the shared memory of its metrics
+        crashes when it drops them.
+        """
+        with self._lock:
+            self._closed = True
+            # Triton refuses to delete a family that still has a series.
+            for series in self._series.values():
+                series.drop()
+            self._series.clear()
+            self._families.clear()
+
+    def _create(self, metric: Metric, values: tuple[str, ...]) -> _OneAtATime:
+        if self._closed:
+            return _OneAtATime(None, self._lock)
         if metric.name not in self._families:
             self._families[metric.name] = self._family_class(
                 name=metric.name,
@@ -140,27 +160,38 @@ class Registry:
 
 
 class _OneAtATime:
-    """A time series whose updates wait for one another.
+    """A time series whose updates wait for one another, and do nothing once it is dropped.
 
     Triton 24.10 crashes, the whole server with all its models, when threads of one Python model
     update metrics at the same time.
+
+    Args:
+        series: Triton's object, which nothing else may hold; None is a series dropped already.
+        lock: The lock of all series of a registry.
     """
 
-    def __init__(self, series: Instrument, lock: threading.Lock) -> None:
+    def __init__(self, series: Instrument | None, lock: threading.Lock) -> None:
         self._series = series
         self._lock = lock
 
+    def drop(self) -> None:
+        """Let go of Triton's object; the caller holds the lock."""
+        self._series = None
+
     def increment(self, value: float) -> None:
         with self._lock:
-            self._series.increment(value)
+            if self._series is not None:
+                self._series.increment(value)
 
     def set(self, value: float) -> None:
         with self._lock:
-            self._series.set(value)
+            if self._series is not None:
+                self._series.set(value)
 
     def observe(self, value: float) -> None:
         with self._lock:
-            self._series.observe(value)
+            if self._series is not None:
+                self._series.observe(value)
 
 
 class ProcessMonitor:

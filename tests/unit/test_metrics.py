@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -79,3 +81,55 @@ def test_threads_update_one_at_a_time(family: type[FakeFamily]) -> None:
 
     # then no two of them were inside at once
     assert not overlaps
+
+
+def test_a_closed_registry_keeps_nothing_of_tritons_alive(family: type[FakeFamily]) -> None:
+    # given series that their users hold on to, and everything of Triton's behind them
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+
+    class Series:
+        def __init__(self) -> None:
+            alive.add(self)
+            self.updates: list[float] = []
+
+        def observe(self, value: float) -> None:
+            self.updates.append(value)
+
+        set = increment = observe
+
+    class WatchedFamily(family):  # type: ignore[misc, valid-type]
+        def __init__(self, **options: object) -> None:
+            super().__init__(**options)
+            alive.add(self)
+
+        def Metric(self, **_options: object) -> Series:  # noqa: N802
+            return Series()
+
+    registry = Registry(WatchedFamily, slo.default())
+    held = [registry(metrics.TTS_RTF), registry(metrics.TURNS, "answered")]
+    for series in held:
+        series.increment(1)
+    assert len(alive) == 4
+
+    # when the registry is closed, twice
+    registry.close()
+    registry.close()
+    gc.collect()
+
+    # then nothing of Triton's is left, although the users still hold their series
+    assert len(held) == 2
+    assert not alive
+
+
+def test_updates_after_the_end_go_nowhere(family: type[FakeFamily]) -> None:
+    registry = Registry(family, slo.default())
+    turns = registry(metrics.TURNS, "answered")
+    turns.increment(1)
+    registry.close()
+
+    turns.increment(1)
+    registry(metrics.TURNS, "answered").increment(1)
+    registry(metrics.TTS_RTF).observe(0.1)
+
+    assert metric_values(family, "turns_total", outcome="answered") == [1]
+    assert metric_values(family, "rtf_ratio") == []
