@@ -32,6 +32,8 @@ class FakeStages:
     fragment_delay_s: float = 0.0
     errors: dict[str, TritalkError] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)
+    faulty: set[str] = field(default_factory=set)
+    unspeakable: set[str] = field(default_factory=set)
     meeting: threading.Barrier | None = None
     """Where the animations of several conversations wait for each other."""
     prompts: list[list[wire.ChatMessage]] = field(default_factory=list)
@@ -52,6 +54,8 @@ class FakeStages:
     def _enter(self, stage: str) -> None:
         if stage in self.errors:
             raise self.errors[stage]
+        if stage in self.faulty:
+            raise ZeroDivisionError(stage)
         if stage in self.hang:
             self.released.wait(10)
 
@@ -96,6 +100,8 @@ class FakeStages:
 
     def synthesise(self, text: str, voice: str, speed: float) -> Speech:
         self._enter("tts")
+        if text in self.unspeakable:
+            raise TritalkError(ErrorCode.NOTHING_TO_SAY, "nothing to say", stage="tts")
         self.clauses.append(text)
         return Speech(text, bytes(2 * RATE_HZ // 10), RATE_HZ, b"[]")
 

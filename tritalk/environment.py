@@ -10,6 +10,7 @@ import platformdirs
 CACHE_VARIABLE = "TRITALK_CACHE_DIR"
 STATE_VARIABLE = "TRITALK_STATE_DIR"
 SLO_VARIABLE = "TRITALK_SLO_FILE"
+GRPC_VARIABLE = "TRITALK_GRPC_URL"
 
 
 def repository_root() -> Path:
@@ -33,6 +34,11 @@ def slo_file() -> Path:
     """The file of objectives; `TRITALK_SLO_FILE` overrides the repository's `slo.yaml`."""
     override = os.environ.get(SLO_VARIABLE)
     return Path(override) if override else repository_root() / "slo.yaml"
+
+
+def grpc_url() -> str:
+    """Triton's gRPC endpoint as its own models reach it; the supervisor sets `TRITALK_GRPC_URL`."""
+    return os.environ.get(GRPC_VARIABLE) or "localhost:8001"
 
 
 def inherited() -> dict[str, str]:

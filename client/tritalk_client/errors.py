@@ -25,6 +25,7 @@ class ErrorCode(str, Enum):
     UNUSABLE_FACE = "unusable_face"
     UNKNOWN_AVATAR = "unknown_avatar"
     UNKNOWN_VOICE = "unknown_voice"
+    NOTHING_TO_SAY = "nothing_to_say"
     CANCELLED = "cancelled"
     # The server's fault: the same request may work later or elsewhere.
     BUSY = "busy"

@@ -45,6 +45,9 @@ class End:
     error: grpc.RpcError | None
 
 
+TensorValue: TypeAlias = bytes | float | bool | np.int32
+"""The one element of an input."""
+
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -85,28 +88,30 @@ def new_sequence_id() -> int:
 
 def infer_request(
     model: str,
-    tensors: Mapping[str, bytes | float | bool],
+    tensors: Mapping[str, TensorValue],
     *,
     request_id: str = "",
     sequence_id: int = 0,
     start: bool = False,
     end: bool = False,
+    batched: bool = True,
 ) -> InferRequest:
-    """A request to a model that batches.
+    """A request to a model.
 
     Args:
         model: Its name.
-        tensors: One element each, `[1, 1]`: bytes as BYTES, a truth value as BOOL, a number as
-            FP32.
+        tensors: One element each: bytes as BYTES, a truth value as BOOL, numpy's int32 as INT32,
+            another number as FP32.
         request_id: What its responses are told apart by.
         sequence_id: The sequence it belongs to, 0 when it belongs to none.
         start: Whether it begins the sequence.
         end: Whether it ends the sequence.
+        batched: Whether the model batches: its tensors are `[1, 1]` then, else `[1]`.
     """
     request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
     for name, value in tensors.items():
         kind, raw = _raw(value)
-        request.inputs.add(name=name, datatype=kind, shape=[1, 1])
+        request.inputs.add(name=name, datatype=kind, shape=[1, 1] if batched else [1])
         request.raw_input_contents.append(raw)
     if sequence_id:
         request.parameters["sequence_id"].int64_param = sequence_id
@@ -239,13 +244,15 @@ _STATUS_CODES = {
 }
 
 
-def _raw(value: bytes | float | bool) -> tuple[str, bytes]:
+def _raw(value: TensorValue) -> tuple[str, bytes]:
     if isinstance(value, bytes):
         array = np.array([value], dtype=np.object_)
         raw: bytes = serialize_byte_tensor(array).item()
         return "BYTES", raw
     if isinstance(value, bool):
         return "BOOL", struct.pack("?", value)
+    if isinstance(value, np.int32):
+        return "INT32", struct.pack("<i", value)
     return "FP32", struct.pack("<f", value)
 
 

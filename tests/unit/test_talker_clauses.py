@@ -98,3 +98,10 @@ def test_no_word_is_lost_however_the_text_arrives(text: str, size: int) -> None:
 
     assert letters(whole) == letters(text)
     assert letters(pieces) == letters(text)
+
+
+@pytest.mark.parametrize("text", ["!" * 8000, "?! " * 2600, "J. " * 2600, "a, " * 2600])
+def test_a_text_of_marks_alone_is_cut_without_looking_at_all_of_it_again(text: str) -> None:
+    clauses = split(text, size=len(text))
+
+    assert all(len(clause) <= 200 for clause in clauses)

@@ -199,6 +199,7 @@ def test_a_client_that_goes_away_ends_its_turn(
     conversation: Conversation, stages: FakeStages
 ) -> None:
     stages.token_delay_s = 0.05
+    stages.answer = ("And then. ",) * 100
     conversation.open()
     reply = conversation.send(wire.Ask("One?"))
     reply.wait_for(wire.TurnStarted)
@@ -282,6 +283,139 @@ def test_a_whole_or_only_sentence_at_the_token_limit_is_spoken(
 
     assert end.reply == "".join(answer)
     assert " ".join(stages.clauses) == end.reply
+
+
+def test_a_clause_without_anything_to_say_is_passed_over(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.answer = ("Look at this:\n", "```python\n", "It prints a line.\n", "```\n")
+    stages.unspeakable = {"```python", "```"}
+    conversation.open()
+
+    end = completed(conversation.send(wire.Ask("How?")))
+
+    assert end.outcome == "answered"
+    assert stages.clauses == ["Look at this:", "It prints a line."]
+
+
+def test_a_script_without_anything_to_say_is_the_callers_fault(
+    conversation: Conversation,
+) -> None:
+    conversation.open()
+
+    reply = conversation.send(wire.Say("?! " * 2000))
+
+    assert completed(reply).outcome == "failed"
+    failure = next(event for event in reply.events if isinstance(event, wire.Failure))
+    assert failure.code is ErrorCode.NOTHING_TO_SAY
+
+
+def test_a_fault_in_the_programme_is_an_error_and_not_a_silence(
+    conversation: Conversation, stages: FakeStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    stages.faulty = {"tts"}
+    conversation.open()
+
+    reply = conversation.send(wire.Ask("How are you?"))
+
+    assert completed(reply).outcome == "failed"
+    failure = next(event for event in reply.events if isinstance(event, wire.Failure))
+    assert (failure.code, failure.stage) == (ErrorCode.INTERNAL, "talker")
+
+
+def test_the_prompt_has_what_was_heard_of_an_answer_that_the_question_cut_off(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.token_delay_s = 0.02
+    stages.answer = ("Once upon a time. ", *["And then. "] * 100)
+    conversation.open()
+    conversation.send(wire.Ask("Tell me a story.")).wait_for(wire.Media)
+
+    conversation.send(wire.Ask("What did you say?"))
+
+    deadline = threading.Event()
+    while len(stages.prompts) < 2:
+        assert not deadline.wait(0.01)
+    contents = [message.content for message in stages.prompts[1]]
+    assert contents[1] == "Tell me a story."
+    assert contents[2].startswith("Once upon a time.")
+    assert contents[3] == "What did you say?"
+
+
+def test_a_question_that_failed_leaves_no_trace_in_the_history(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    conversation.open()
+    stages.errors["llm"] = TritalkError(ErrorCode.TOO_LARGE, "too long", stage="llm")
+    conversation.send(wire.Ask("x" * 7000)).wait_closed()
+    stages.errors.clear()
+
+    conversation.send(wire.Ask("Who are you?")).wait_closed()
+
+    assert [message.role for message in stages.prompts[-1]] == ["system", "user"]
+
+
+def test_a_request_that_comes_after_the_end_is_refused_not_forgotten(
+    conversation: Conversation,
+) -> None:
+    opening = conversation.send(wire.Configure(avatar_id="nobody"), start=True)
+    late: list[TritalkError | None] = []
+    for _ in range(50):
+        try:
+            reply = conversation.send(wire.Ask("Anyone?"))
+        except TritalkError as error:
+            late.append(error)
+        else:
+            reply.wait_closed()
+            late.append(reply.error)
+
+    opening.wait_closed()
+    assert {error.code for error in late if error is not None} == {ErrorCode.BAD_REQUEST}
+    assert None not in late
+
+
+def test_the_end_of_a_sequence_ends_its_conversation(conversation: Conversation) -> None:
+    reply = RecordingReply()
+
+    conversation.sessions.submit(
+        9, wire.Configure(avatar_id="ada"), b"", reply, start=True, end=True
+    )
+
+    reply.wait_closed()
+    assert reply.error is None
+    conversation.sessions.close()
+    assert metric_values(conversation.family, "active_sessions") == [0]
+
+
+def test_one_conversation_too_many_is_told_so(stages: FakeStages) -> None:
+    conversation = Conversation(stages, TalkerSettings(max_sessions=2))
+    conversation.open(to=1)
+    conversation.open(to=2)
+
+    with pytest.raises(TritalkError) as caught:
+        conversation.send(wire.Configure(avatar_id="ada"), start=True, to=3)
+
+    assert (caught.value.code, caught.value.retryable) == (ErrorCode.BUSY, True)
+    conversation.sessions.close()
+
+
+def test_audio_that_comes_faster_than_it_is_heard_is_bounded(
+    conversation: Conversation, stages: FakeStages
+) -> None:
+    stages.hang.add("asr")
+    conversation.open()
+    second = bytes(32_000)
+
+    def flood() -> None:
+        for _ in range(100):
+            conversation.send(wire.Audio(), second)
+
+    with pytest.raises(TritalkError) as caught:
+        flood()
+
+    assert caught.value.code is ErrorCode.BUSY
+    stages.released.set()
 
 
 def test_an_answer_without_words_is_a_failure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from tritalk import environment
 from tritalk.server.installation import STUB, Installation
 from tritalk.server.options import LogLevel, Ports, ServerOptions
 
@@ -58,6 +59,7 @@ def shell_here(options: ServerOptions, ports: Ports, found: Installation) -> str
     if found.stub is not None:
         lines.append(f"# {STUB} takes its Python from PATH and its libraries from the linker.")
     variables = found.environment({"PATH": "$PATH"})
+    variables[environment.GRPC_VARIABLE] = f"localhost:{ports.grpc}"
     assignments = [f'{key}="{value}"' for key, value in sorted(variables.items())]
     command = [
         shlex.quote(str(found.binary)),

@@ -115,7 +115,9 @@ class Server:
             shm_prefix = f"tritalk-{os.getpid()}-{secrets.token_hex(4)}-"
             self._child = Child(
                 command.arguments(options, self.ports, found, backends, shm_prefix=shm_prefix),
-                environment=found.environment(environment.inherited()),
+                environment=found.environment(
+                    environment.inherited() | {environment.GRPC_VARIABLE: self.grpc_url}
+                ),
                 folder=folder,
                 shm_prefix=shm_prefix,
                 log=self.log,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tritalk.talker.stages import Speech, Stages
+from tritalk.talker.stages import Speech, Stages, unforeseen
 from tritalk.talker.watch import StageWatch
 from tritalk_client import wire
 from tritalk_client.errors import TritalkError
@@ -57,6 +57,7 @@ class Animation:
         self._lock = threading.Lock()
         self._early: dict[int, Piece] = {}
         self._next_index = 0
+        self._in_work = 0
         self._at_work: list[threading.Thread] = []
         self._begun = False
         self._failed = False
@@ -88,6 +89,9 @@ class Animation:
         if self._failed or self._stop.is_set():
             return
         first_came = threading.Event()
+        with self._lock:
+            self._in_work += 1
+            self._watch.beat("animate")
         thread = threading.Thread(
             target=self._receive,
             args=(speech, first_came),
@@ -107,8 +111,8 @@ class Animation:
     def _receive(
         self, speech: Speech | None, first_came: threading.Event, *, start: bool, end: bool
     ) -> None:
-        self._watch.beat("animate")
         clause = speech.text if speech is not None else ""
+        error: TritalkError | None = unforeseen("animate")
         try:
             pieces = self._stages.animate(
                 self._sequence_id, self._avatar_id, speech, start=start, end=end
@@ -123,15 +127,19 @@ class Animation:
             if self._stop.is_set() and not end:
                 # The cancel of a turn that was stopped just now may have come too early.
                 self.cancel()
-        except TritalkError as error:
-            self._failed = True
-            if not self._stop.is_set():
-                self._deliver(error)
+            error = None
+        except TritalkError as caught:
+            error = caught
         finally:
+            if error is not None:
+                self._failed = True
+                if not self._stop.is_set():
+                    self._deliver(error)
             first_came.set()
-            me = threading.current_thread()
-            if not any(thread.is_alive() for thread in self._at_work if thread is not me):
-                self._watch.rest("animate")
+            with self._lock:
+                self._in_work -= 1
+                if self._in_work == 0:
+                    self._watch.rest("animate")
 
     def _in_order(self, piece: Piece) -> None:
         """Two pieces are received by two threads; the file needs the order of the fragments."""

@@ -10,7 +10,8 @@ _ABBREVIATIONS = frozenset(
     | {"u.s", "u.k", "fig", "approx", "dept", "inc", "ltd"}
 )
 _CLOSERS = re.escape("\"'”’)]»")
-_SENTENCE_END = re.compile(rf"[.!?…]+[{_CLOSERS}]*(?=\s)|[。！？；]+[”’）】」]*|\n+")
+# The look-behind keeps a long run of marks from being tried again from each of its marks.
+_SENTENCE_END = re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?=\s)|[。！？；]+[”’）】」]*|\n+")
 _LAST_MARK = re.compile(rf"[.!?…。！？][{_CLOSERS}）】」]*\s*$")
 _PAUSE = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|—|[，、：]")
 
@@ -70,7 +71,7 @@ class ClauseSplitter:
         return sentence
 
     def _sentence_end(self) -> int | None:
-        for match in _SENTENCE_END.finditer(self._text):
+        for match in _SENTENCE_END.finditer(self._text, 0, self._clause_chars + 1):
             if match.group().startswith(".") and self._is_abbreviation(match.start()):
                 continue
             return match.end()
@@ -87,7 +88,7 @@ class ClauseSplitter:
         return word in _ABBREVIATIONS or opens_item or initial
 
     def _pause_after(self, least: int) -> int | None:
-        for match in _PAUSE.finditer(self._text):
+        for match in _PAUSE.finditer(self._text, 0, self._clause_chars + 1):
             if match.start() >= least:
                 return match.end()
         return None

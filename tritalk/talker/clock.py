@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import msgspec
@@ -13,7 +14,7 @@ Now = Callable[[], float]
 
 
 class StageClock:
-    """Stamps the stages of one turn, in milliseconds from the end of the question.
+    """Stamps the stages of one turn, in milliseconds from the end of the question, from any thread.
 
     Args:
         began_s: The end of the question, on the clock `now`.
@@ -24,12 +25,14 @@ class StageClock:
         self._began_s = began_s
         self._now = now
         self.times = StageTimes()
+        self._lock = threading.Lock()
 
     def mark(self, stage: str) -> None:
         """Stamp a field of `StageTimes`; only the first stamp of a stage counts."""
-        if getattr(self.times, stage) is None:
-            elapsed_ms = round((self._now() - self._began_s) * 1000, 3)
-            self.times = msgspec.structs.replace(self.times, **{stage: elapsed_ms})
+        with self._lock:
+            if getattr(self.times, stage) is None:
+                elapsed_ms = round((self._now() - self._began_s) * 1000, 3)
+                self.times = msgspec.structs.replace(self.times, **{stage: elapsed_ms})
 
     def shares(self) -> dict[str, float]:
         """Milliseconds that each stage adds until the first spoken frame.

@@ -17,7 +17,7 @@ class History:
         self._messages: list[ChatMessage] = []
 
     def add(self, question: str, answer: str) -> None:
-        """Record an exchange; an empty side (a script has no question) is left out."""
+        """Record an exchange; an empty side is left out, as a script has no question."""
         if question:
             self._messages.append(ChatMessage("user", question))
         if answer:

@@ -12,10 +12,10 @@ from typing import TypeAlias, TypeVar
 from tritalk.talker.animation import Animation, Piece
 from tritalk.talker.clauses import ClauseSplitter, ends_sentence
 from tritalk.talker.clock import StageClock
-from tritalk.talker.stages import Speech, Stages
+from tritalk.talker.stages import Speech, Stages, unforeseen
 from tritalk.talker.watch import StageWatch
 from tritalk_client import wire
-from tritalk_client.errors import TritalkError
+from tritalk_client.errors import ErrorCode, TritalkError
 
 _CANCEL_TIMEOUT_S = 1.0
 _POLL_S = 1.0
@@ -125,10 +125,15 @@ class Pipeline:
         return thread
 
     def _guard(self, worker: Callable[[], None]) -> None:
+        error: TritalkError | None = unforeseen("talker")
         try:
             worker()
-        except TritalkError as error:
-            self.outbox.put(error)
+            error = None
+        except TritalkError as caught:
+            error = caught
+        finally:
+            if error is not None:
+                self.outbox.put(error)
 
     def _attempt(self, cancel: Callable[[], None]) -> None:
         try:
@@ -151,17 +156,15 @@ class Pipeline:
 
     def _think(self) -> None:
         """Ask the language model, or take the script, and cut the words into clauses."""
-        try:
-            if self._assignment.messages:
-                self._watch.beat("llm")
-                self._generate()
-                self._watch.rest("llm")
-            else:
-                self.text = self._assignment.script
-                self._say(self._splitter.feed(self.text))
-            self._say_rest()
-        finally:
-            self._clauses.put(None)
+        if self._assignment.messages:
+            self._watch.beat("llm")
+            self._generate()
+            self._watch.rest("llm")
+        else:
+            self.text = self._assignment.script
+            self._say(self._splitter.feed(self.text))
+        self._say_rest()
+        self._clauses.put(None)
 
     def _generate(self) -> None:
         assignment = self._assignment
@@ -197,17 +200,23 @@ class Pipeline:
 
     def _speak(self) -> None:
         """Turn clauses into speech."""
-        try:
-            while (clause := self._next(self._clauses)) is not None:
-                self._watch.beat("tts")
-                speech = self._stages.synthesise(
-                    clause, self._assignment.voice, self._assignment.speed
-                )
-                self._watch.rest("tts")
+        while (clause := self._next(self._clauses)) is not None:
+            self._watch.beat("tts")
+            speech = self._synthesise(clause)
+            self._watch.rest("tts")
+            if speech is not None:
                 self._clock.mark("first_audio")
                 self._speeches.put(speech)
-        finally:
-            self._speeches.put(None)
+        self._speeches.put(None)
+
+    def _synthesise(self, clause: str) -> Speech | None:
+        """The speech of a clause; None when it has nothing to say, as a line of code has not."""
+        try:
+            return self._stages.synthesise(clause, self._assignment.voice, self._assignment.speed)
+        except TritalkError as error:
+            if error.code is ErrorCode.NOTHING_TO_SAY:
+                return None
+            raise
 
     def _animate(self) -> None:
         """Turn speech into media."""

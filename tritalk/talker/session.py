@@ -7,24 +7,24 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import msgspec
+from dataclasses import dataclass
 
 from tritalk import metrics
 from tritalk.metrics import Registry
 from tritalk.talker.clauses import ClauseSplitter
 from tritalk.talker.clock import Now, StageClock
 from tritalk.talker.history import History
+from tritalk.talker.manner import Manner
 from tritalk.talker.pipeline import Assignment
 from tritalk.talker.reply import Reply
 from tritalk.talker.settings import TalkerSettings
-from tritalk.talker.stages import Stages
+from tritalk.talker.stages import Stages, unforeseen
 from tritalk.talker.turn import Turn
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
 _JOIN_S = 5.0
+_WAITING_BYTES = int(wire.MAX_AUDIO_S * wire.INPUT_SAMPLE_RATE_HZ) * 2
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +37,6 @@ class _Submission:
     audio: bytes
     reply: Reply
     arrived_s: float
-
-
-@dataclass(frozen=True)
-class _Manner:
-    """How the portrait looks, sounds and thinks."""
-
-    avatar_id: str
-    voice: str
-    language: str
-    system_prompt: str
-    sampling: wire.Sampling
-    speed: float
 
 
 @dataclass
@@ -85,33 +73,40 @@ class Session:
         self._registry = registry
         self._now = now
         self._on_closed = on_closed
-        self._manner = _Manner(
-            avatar_id="",
-            voice=settings.voice,
-            language=settings.language,
-            system_prompt=settings.system_prompt,
-            sampling=wire.Sampling(
-                max_new_tokens=settings.max_new_tokens,
-                temperature=settings.temperature,
-                repeat_penalty=settings.repeat_penalty,
-            ),
-            speed=1.0,
-        )
+        self._manner = Manner.default(settings)
         self._history = History(settings.history_chars)
         self._utterance: _Utterance | None = None
         self._turn: Turn | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._waiting_bytes = 0
         self._inbox: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="session", daemon=True)
         self._thread.start()
 
     def submit(self, request: wire.Request, audio: bytes, reply: Reply) -> None:
-        """Take a request; returns at once. An interruption takes effect before it returns."""
+        """Take a request; returns at once. An interruption takes effect before it returns.
+
+        Raises:
+            TritalkError: BAD_REQUEST when the conversation has ended, BUSY when more audio waits
+                than an utterance may have.
+        """
         if isinstance(request, (wire.Interrupt, wire.Close)):
             self._interrupt()
-        self._inbox.put(_Submission(request, audio, reply, self._now()))
+        with self._lock:
+            if self._closed:
+                raise closed()
+            if audio and self._waiting_bytes + len(audio) > _WAITING_BYTES:
+                raise TritalkError(
+                    ErrorCode.BUSY,
+                    f"more than {wire.MAX_AUDIO_S:g} s of audio wait to be recognised, "
+                    "send it at the speed of speech",
+                )
+            self._waiting_bytes += len(audio)
+            self._inbox.put(_Submission(request, audio, reply, self._now()))
 
     def close(self, timeout_s: float = _JOIN_S) -> None:
-        """End the conversation and wait for its threads."""
+        """End the conversation and wait so long for its threads."""
         self._interrupt()
         self._inbox.put(None)
         if self._thread is not threading.current_thread():
@@ -124,17 +119,44 @@ class Session:
 
     def _run(self) -> None:
         try:
-            while True:
-                try:
-                    submission = self._inbox.get(timeout=self._settings.session_idle_s)
-                except queue.Empty:
-                    _log.info("a conversation was idle for too long")
-                    return
-                if submission is None or not self._take(submission):
-                    return
+            while (submission := self._next()) is not None and self._serve(submission):
+                pass
         finally:
             self._end_turn()
+            with self._lock:
+                self._closed = True
+            # Nothing comes after what is in the inbox now.
+            while not self._inbox.empty():
+                left = self._inbox.get_nowait()
+                if left is not None:
+                    left.reply.refuse(closed())
             self._on_closed(self)
+
+    def _next(self) -> _Submission | None:
+        """The next request; None when the conversation was closed, or idle for too long."""
+        while True:
+            try:
+                submission = self._inbox.get(timeout=self._settings.session_idle_s)
+            except queue.Empty:
+                if self._turn is not None and not self._turn.join(0.0):
+                    continue
+                _log.info("a conversation was idle for too long")
+                return None
+            if submission is not None:
+                with self._lock:
+                    self._waiting_bytes -= len(submission.audio)
+            return submission
+
+    def _serve(self, submission: _Submission) -> bool:
+        """Serve one request, whatever happens; False when it ends the conversation."""
+        served = False
+        try:
+            goes_on = self._take(submission)
+            served = True
+        finally:
+            if not served:
+                submission.reply.refuse(unforeseen("talker"))
+        return goes_on
 
     def _take(self, submission: _Submission) -> bool:
         """Serve one request; False when it ends the conversation."""
@@ -143,10 +165,9 @@ class Session:
             if isinstance(request, wire.Audio):
                 self._listen(request, submission)
             elif isinstance(request, wire.Ask):
-                prompt = self._history.prompt(self._manner.system_prompt, request.text)
-                self._answer(submission, question=request.text, messages=prompt)
+                self._answer(submission, question=request.text)
             elif isinstance(request, wire.Say):
-                self._answer(submission, question="", messages=[], script=request.text)
+                self._answer(submission, script=request.text)
             elif isinstance(request, wire.Configure):
                 self._configure(request)
                 manner = self._manner
@@ -161,18 +182,10 @@ class Session:
         return not isinstance(request, wire.Close)
 
     def _configure(self, request: wire.Configure) -> None:
-        changes = {
-            name: value
-            for name, value in msgspec.structs.asdict(request).items()
-            if value is not None
-        }
-        if not self._manner.avatar_id and "avatar_id" not in changes:
-            raise TritalkError(
-                ErrorCode.BAD_REQUEST, "a conversation begins with an avatar_id in `configure`"
-            )
-        if "avatar_id" in changes:
-            self._stages.avatar(changes["avatar_id"])
-        self._manner = replace(self._manner, **changes)
+        manner = self._manner.changed(request)
+        if request.avatar_id is not None:
+            self._stages.avatar(request.avatar_id)
+        self._manner = manner
 
     def _listen(self, request: wire.Audio, submission: _Submission) -> None:
         """Pass a chunk on to recognition; answer when the question ends with it."""
@@ -202,14 +215,7 @@ class Session:
             return
         clock.mark("transcript")
         reply.send(transcript)
-        prompt = self._history.prompt(self._manner.system_prompt, transcript.text)
-        self._answer(
-            submission,
-            question=transcript.text,
-            messages=prompt,
-            turn_id=utterance.turn_id,
-            clock=clock,
-        )
+        self._answer(submission, question=transcript.text, turn_id=utterance.turn_id, clock=clock)
 
     def _fail_turn(
         self, turn_id: str, error: TritalkError, clock: StageClock, reply: Reply
@@ -226,14 +232,15 @@ class Session:
         self,
         submission: _Submission,
         *,
-        question: str,
-        messages: list[wire.ChatMessage],
+        question: str = "",
         script: str = "",
         turn_id: str = "",
         clock: StageClock | None = None,
     ) -> None:
+        # First, so that the prompt has what was heard of the answer before.
         self._end_turn()
         settings, manner = self._settings, self._manner
+        prompt = self._history.prompt(manner.system_prompt, question) if question else []
         self._turn = Turn(
             self._stages,
             Assignment(
@@ -243,7 +250,7 @@ class Session:
                 voice=manner.voice,
                 speed=manner.speed,
                 question=question,
-                messages=messages,
+                messages=prompt,
                 sampling=manner.sampling,
                 script=script,
             ),
@@ -273,7 +280,8 @@ class Session:
     def _record(self, turn: Turn) -> None:
         """Keep what was heard, and the figures of the turn."""
         heard = turn.text if turn.outcome == "answered" else " ".join(turn.spoken)
-        self._history.add(turn.assignment.question, heard.strip())
+        if turn.outcome != "failed":
+            self._history.add(turn.assignment.question, heard.strip())
         self._registry(metrics.TURNS, turn.outcome).increment(1)
         for stage, milliseconds in turn.clock.shares().items():
             self._registry(metrics.TURN_LATENCY, stage).observe(milliseconds)
@@ -283,3 +291,11 @@ class Session:
 
 def _new_turn_id() -> str:
     return secrets.token_hex(6)
+
+
+def closed() -> TritalkError:
+    """The error of a request to a conversation that has ended."""
+    return TritalkError(
+        ErrorCode.BAD_REQUEST,
+        "this conversation is closed; open one with the START of a sequence",
+    )

@@ -33,5 +33,11 @@ class TalkerSettings(Settings):
     tts_timeout_s: float = Field(default=15.0, gt=0)
     animate_timeout_s: float = Field(default=15.0, gt=0)
     """Longest wait for the next fragment."""
+    answer_timeout_s: float = Field(default=600.0, gt=0)
+    """Longest answer, from its first token to its last fragment."""
+    max_sessions: int = Field(default=64, ge=1)
+    """Conversations that may be open at a time; one more is told BUSY."""
+    grpc_url: str = ""
+    """`host:port` where the other models are reached; empty is this server itself."""
     session_idle_s: float = Field(default=300.0, gt=0)
     """A conversation without a request for so long is closed."""

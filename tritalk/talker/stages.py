@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tritalk_client import wire
+from tritalk_client.errors import ErrorCode, TritalkError
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,10 @@ class Stages(Protocol):
     def cancel_animation(self, sequence_id: int) -> None:
         """End an animation at the next fragment boundary."""
         ...
+
+
+def unforeseen(stage: str) -> TritalkError:
+    """What a client is told of a fault in the programme; the server's log has its traceback."""
+    return TritalkError(
+        ErrorCode.INTERNAL, "an unforeseen error, see the server's log", stage=stage
+    )

@@ -12,12 +12,15 @@ from tritalk.talker.clauses import ClauseSplitter
 from tritalk.talker.clock import Now, StageClock
 from tritalk.talker.pipeline import Assignment, Finished, Pipeline, Wake
 from tritalk.talker.reply import Reply
-from tritalk.talker.stages import Stages
+from tritalk.talker.stages import Stages, unforeseen
 from tritalk.talker.watch import StageWatch
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
 Outcome = Literal["answered", "interrupted", "failed"]
+
+_LOOK_S = 0.25
+"""How often a turn looks whether its client is still there; a look is a message to Triton."""
 
 
 class Turn:
@@ -89,16 +92,25 @@ class Turn:
         turn_id = self.assignment.turn_id
         self._reply.send(wire.TurnStarted(turn_id, self.assignment.question))
         self._pipeline.start()
+        error: TritalkError | None = unforeseen("talker")
         try:
             self.outcome = self._relay()
-        except TritalkError as error:
-            self._reply.send(
-                wire.Failure(error.stage, error.code, error.message, error.retryable, turn_id)
-            )
+            error = None
+        except TritalkError as caught:
+            error = caught
         finally:
             if self._interrupted_s is not None:
                 self.interrupt_latency_ms = (self._now() - self._interrupted_s) * 1000
             self._pipeline.stop(cancel=self.outcome != "answered")
+            self._end(error)
+
+    def _end(self, error: TritalkError | None) -> None:
+        """Tell how the turn ended."""
+        turn_id = self.assignment.turn_id
+        if error is not None:
+            self._reply.send(
+                wire.Failure(error.stage, error.code, error.message, error.retryable, turn_id)
+            )
         if self.outcome == "interrupted":
             spoken = " ".join(self.spoken)
             self._reply.send(wire.Interrupted(turn_id, round(self.media_s, 3), spoken))
@@ -119,11 +131,17 @@ class Turn:
 
     def _relay(self) -> Outcome:
         """Pass on what the stages make until the last of it."""
+        looked_s = self._now()
         while True:
-            if self._interrupted_s is not None or self._reply.cancelled():
+            if self._interrupted_s is not None:
                 return "interrupted"
+            if self._now() - looked_s >= _LOOK_S:
+                looked_s = self._now()
+                if self._reply.cancelled():
+                    return "interrupted"
+            patience_s = min(_LOOK_S, max(0.0, self._watch.patience_s()))
             try:
-                item = self._pipeline.outbox.get(timeout=max(0.0, self._watch.patience_s()))
+                item = self._pipeline.outbox.get(timeout=patience_s)
             except queue.Empty:
                 late = self._watch.overdue()
                 if late is not None:
@@ -133,14 +151,19 @@ class Turn:
                 raise item
             if isinstance(item, Finished):
                 if not self.spoken:
-                    raise TritalkError(
-                        ErrorCode.INTERNAL, "the answer has no words to speak", stage="llm"
-                    )
+                    raise self._speechless()
                 return "answered"
             if isinstance(item, wire.ReplyText):
                 self._reply.send(item)
             elif isinstance(item, Piece):
                 self._send_media(item)
+
+    def _speechless(self) -> TritalkError:
+        if self.assignment.messages:
+            return TritalkError(ErrorCode.INTERNAL, "the answer has no words to speak", stage="llm")
+        return TritalkError(
+            ErrorCode.NOTHING_TO_SAY, "the text has no words to speak", stage="talker"
+        )
 
     def _send_media(self, piece: Piece) -> None:
         fragment = piece.fragment

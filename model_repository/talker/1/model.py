@@ -7,8 +7,9 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from tritalk import environment
 from tritalk.glue import Glue
-from tritalk.talker.bls import BlsStages
+from tritalk.talker.remote import RemoteStages
 from tritalk.talker.sessions import Sessions
 from tritalk.talker.settings import TalkerSettings
 from tritalk_client import wire
@@ -58,11 +59,14 @@ class TritonPythonModel:
         timeouts_s = {
             "avatar": settings.animate_timeout_s,
             "asr": settings.asr_timeout_s,
-            "llm": settings.llm_timeout_s,
             "tts": settings.tts_timeout_s,
-            "animate": settings.animate_timeout_s,
         }
-        self.sessions = Sessions(BlsStages(pb_utils, timeouts_s), settings, self.glue.metrics)
+        self.stages = RemoteStages(
+            settings.grpc_url or environment.grpc_url(),
+            timeouts_s,
+            stream_timeout_s=settings.answer_timeout_s,
+        )
+        self.sessions = Sessions(self.stages, settings, self.glue.metrics)
         self.glue.loaded(machine=True)
 
     def execute(self, requests: list[Any]) -> None:
@@ -80,9 +84,15 @@ class TritonPythonModel:
         )
         audio = glue.payload(request, "AUDIO", limit=MAX_CHUNK_BYTES) or b""
         self.sessions.submit(
-            glue.sequence_id(request), message, audio, reply, start=glue.flag(request, "START")
+            glue.sequence_id(request),
+            message,
+            audio,
+            reply,
+            start=glue.flag(request, "START"),
+            end=glue.flag(request, "END"),
         )
 
     def finalize(self) -> None:
         self.sessions.close()
+        self.stages.close()
         self.glue.close()
