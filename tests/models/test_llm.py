@@ -349,6 +349,7 @@ def test_conversations_that_begin_at_once_do_not_read_the_same_prompt_again() ->
             return engine.generate(messages, GREEDY, lambda _: None, lambda: False)
 
         assert answer("Why is the sky blue?").cached_tokens < 20
+        wait_until_shared()
 
         # when three others begin at the same time
         with ThreadPoolExecutor(3) as pool:
@@ -358,6 +359,13 @@ def test_conversations_that_begin_at_once_do_not_read_the_same_prompt_again() ->
         assert all(usage.cached_tokens > 60 for usage in usages)
     finally:
         engine.close()
+
+
+def wait_until_shared() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "llm-share":
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
 
 
 def stub(server: Server) -> psutil.Process:

@@ -113,6 +113,7 @@ class LlamaCpp:
 
     def close(self) -> None:
         """See `Engine.close`."""
+        self._slots.close()
         del self._server
         self._folder.cleanup()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _TIMEOUT_S = 0.5
+_CLOSE_S = 5.0
 _SAVED = "prompt.bin"
 _log = logging.getLogger(__name__)
 
@@ -22,14 +23,19 @@ class Slots:
         path: The Unix socket that the server listens on.
         key: The server's key.
         folder: Where the server keeps what it is told to save.
+        timeout_s: Longest wait for one of its answers.
     """
 
-    def __init__(self, path: Path, key: str, folder: Path) -> None:
+    def __init__(
+        self, path: Path, key: str, folder: Path, *, timeout_s: float = _TIMEOUT_S
+    ) -> None:
         self._path = path
+        self._timeout_s = timeout_s
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._folder = folder
         self._tokens = 0
         self._sharing = threading.Lock()
+        self._closed = threading.Event()
 
     def tokens(self) -> int:
         """Tokens in all places; the last known number while the server is too busy to say."""
@@ -45,9 +51,20 @@ class Slots:
 
         Conversations begin alike: with the system prompt. Whoever comes first to a place finds it
         read there, which takes a millisecond in place of a second.
+
+        Returns at once: no answer waits for it. Does nothing while it is under way, and after
+        `close`.
         """
-        if not self._sharing.acquire(blocking=False):
-            return
+        if self._sharing.acquire(blocking=False):
+            threading.Thread(target=self._share, name="llm-share", daemon=True).start()
+
+    def close(self) -> None:
+        """End what is under way. The server must still run."""
+        self._closed.set()
+        # Kept for good: nothing is shared any more.
+        self._sharing.acquire(timeout=_CLOSE_S)
+
+    def _share(self) -> None:
         try:
             free = [slot for slot in self._ask("GET", "/slots") if not slot["is_processing"]]
             latest = max(free, key=lambda slot: int(slot.get("id_task", -1)), default=None)
@@ -56,6 +73,8 @@ class Slots:
             others = [slot["id"] for slot in free if 2 * _tokens(slot) < _tokens(latest)]
             self._ask("POST", f"/slots/{latest['id']}?action=save", {"filename": _SAVED})
             for slot in others:
+                if self._closed.is_set():
+                    break
                 self._ask("POST", f"/slots/{slot}?action=restore", {"filename": _SAVED})
         except (OSError, http.client.HTTPException) as error:
             _log.warning("the prompt is not shared between conversations this time: %s", error)
@@ -65,7 +84,7 @@ class Slots:
             self._sharing.release()
 
     def _ask(self, method: str, target: str, body: dict[str, Any] | None = None) -> Any:
-        connection = _UnixConnection(self._path)
+        connection = _UnixConnection(self._path, self._timeout_s)
         try:
             data = None if body is None else json.dumps(body)
             connection.request(method, target, data, self._headers)
@@ -83,8 +102,8 @@ def _tokens(slot: dict[str, Any]) -> int:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = str(path)
 
     def connect(self) -> None:
