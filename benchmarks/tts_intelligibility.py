@@ -22,7 +22,7 @@ from tritalk import audio, environment, slo
 from tritalk.asr.mel import SAMPLE_RATE_HZ
 from tritalk.asr.whisper import Clip, Whisper
 from tritalk.metrics import Registry
-from tritalk.tts import engine
+from tritalk.tts import engines
 from tritalk.tts.service import SpeechService
 from tritalk.tts.settings import TtsSettings
 
@@ -70,7 +70,7 @@ def main() -> int:
     console = Console()
     repository = environment.repository_root() / "model_repository"
     settings = TtsSettings()
-    voices = engine.load(settings, repository / "tts" / "1")
+    voices = engines.load(settings, repository / "tts" / "1")
     service = SpeechService(voices, settings, Registry(_NoFamily, slo.default()))
     whisper = Whisper(repository / "asr" / "1", threads=1)
     heard = [_transcribed(service, whisper, reply) for reply in REPLIES]

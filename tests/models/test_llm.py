@@ -18,7 +18,7 @@ import pytest
 
 from tests.served import Stream
 from tritalk import environment
-from tritalk.llm.engine import load
+from tritalk.llm.engines import load
 from tritalk.llm.settings import LlmSettings
 from tritalk.server import Server
 from tritalk_client import wire

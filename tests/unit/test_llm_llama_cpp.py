@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tritalk.llm import engine, gguf
+from tritalk.llm import engines, gguf
 from tritalk.llm.engine import EngineError
 from tritalk.llm.llama_cpp import Answer
 from tritalk.llm.settings import LlmSettings
@@ -58,26 +58,26 @@ def test_what_is_not_a_model_says_so(tmp_path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\n" * 9)
 
     with pytest.raises(EngineError, match="does not begin with GGUF"):
-        engine.load(LlmSettings(), tmp_path)
+        engines.load(LlmSettings(), tmp_path)
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="python -m export get default"):
-        engine.load(LlmSettings(), tmp_path)
+        engines.load(LlmSettings(), tmp_path)
 
 
 def test_more_context_than_the_model_has_seen_is_refused(tmp_path: Path) -> None:
     gguf_file(tmp_path / "model.gguf", context=512)
 
     with pytest.raises(EngineError, match="lower n_ctx"):
-        engine.load(LlmSettings(n_ctx=1024), tmp_path)
+        engines.load(LlmSettings(n_ctx=1024), tmp_path)
 
 
 def test_metadata_without_tensors_cannot_be_loaded(tmp_path: Path) -> None:
     gguf_file(tmp_path / "model.gguf")
 
     with pytest.raises(EngineError, match=r"llama\.cpp cannot load"):
-        engine.load(LlmSettings(n_ctx=256), tmp_path)
+        engines.load(LlmSettings(n_ctx=256), tmp_path)
 
 
 def test_an_unknown_engine_is_a_settings_error() -> None:

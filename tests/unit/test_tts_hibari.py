@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from export.hibari import RESULT, convert
 from tritalk.settings import SettingsError, read_settings
-from tritalk.tts import engine
+from tritalk.tts import engines
 from tritalk.tts.engine import SILENCE, EngineError, Phrase, Voice
 from tritalk.tts.settings import TtsSettings
 from tritalk.tts.speakable import speakable
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def voice(folder: Path) -> Voice:
-    return engine.load(TtsSettings(), folder)["heart"]
+    return engines.load(TtsSettings(), folder)["heart"]
 
 
 def phrase(voice: Voice, text: str) -> Phrase:
@@ -103,26 +103,26 @@ def test_every_text_has_a_pronunciation_or_none(voice: Voice, text: str) -> None
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="python -m export get default"):
-        engine.load(TtsSettings(), tmp_path)
+        engines.load(TtsSettings(), tmp_path)
 
 
 def test_a_broken_voice_is_named(tmp_path: Path) -> None:
     (tmp_path / RESULT).write_bytes(b"no voice at all")
 
     with pytest.raises(EngineError, match=r"hibari\.onnx cannot be loaded"):
-        engine.load(TtsSettings(), tmp_path)
+        engines.load(TtsSettings(), tmp_path)
 
 
 def test_a_voice_without_lengths_says_how_to_convert_it(tmp_path: Path) -> None:
     (tmp_path / RESULT).write_bytes(CARRIED.read_bytes())
 
     with pytest.raises(EngineError, match="export get hibari-en --replace"):
-        engine.load(TtsSettings(), tmp_path)
+        engines.load(TtsSettings(), tmp_path)
 
 
 def test_a_default_voice_that_is_not_there_is_named(folder: Path) -> None:
     with pytest.raises(EngineError, match="voice is emma.*heart"):
-        engine.load(TtsSettings(voice="emma"), folder)
+        engines.load(TtsSettings(voice="emma"), folder)
 
 
 def test_an_unknown_engine_is_a_settings_error() -> None:

@@ -1,12 +1,10 @@
-"""What every language model engine does, and the choice between them."""
+"""What every language model engine does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from tritalk.llm.settings import LlmSettings
 from tritalk_client.wire import ChatMessage, Sampling, Usage
 
 Emit = Callable[[str], None]
@@ -54,20 +52,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the model. No other method may be called afterwards."""
         ...
-
-
-def load(settings: LlmSettings, folder: Path) -> Engine:
-    """Load the engine that the settings name, and warm it up.
-
-    Args:
-        settings: The model's settings.
-        folder: The version folder in the model repository, which holds the weights.
-
-    Raises:
-        EngineError: The weights are missing, broken, or do not fit the settings.
-    """
-    # An engine's library is imported only where that engine is used.
-    from tritalk.llm.llama_cpp import LlamaCpp
-
-    engines: dict[str, Callable[[LlmSettings, Path], Engine]] = {"llama_cpp": LlamaCpp}
-    return engines[settings.engine](settings, folder)

@@ -1,14 +1,12 @@
-"""What every speech synthesis engine does, and the choice between them."""
+"""What every speech synthesis engine does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from tritalk.audio import Samples
-from tritalk.tts.settings import TtsSettings
 
 SILENCE = "sil"
 """Symbol of the time in which nothing is pronounced: pads and punctuation."""
@@ -68,27 +66,3 @@ class Voice(Protocol):
             seed: The same seed gives the same samples.
         """
         ...
-
-
-def load(settings: TtsSettings, folder: Path) -> Mapping[str, Voice]:
-    """Load the voices of the engine that the settings name.
-
-    Args:
-        settings: The model's settings.
-        folder: The version folder in the model repository, which holds the weights.
-
-    Returns:
-        The voices by their names, the default first.
-
-    Raises:
-        EngineError: The weights are missing or broken, or the default voice is not among them.
-    """
-    # An engine's library is imported only where that engine is used.
-    from tritalk.tts import hibari
-
-    engines: dict[str, Callable[[Path, int], Mapping[str, Voice]]] = {"hibari": hibari.load}
-    voices = engines[settings.engine](folder, settings.threads)
-    first = settings.voice or next(iter(voices))
-    if first not in voices:
-        raise EngineError(f"voice is {first}, but the voices in {folder} are: {', '.join(voices)}")
-    return {first: voices[first], **voices}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton_python_backend_utils as pb_utils
 
 from tritalk.glue import Glue
-from tritalk.llm import engine, prompt
+from tritalk.llm import engines, prompt
 from tritalk.llm.dispatcher import Dispatcher
 from tritalk.llm.settings import LlmSettings
 from tritalk_client import wire
@@ -18,7 +18,7 @@ class TritonPythonModel:
     def initialize(self, args):
         self._glue = Glue(pb_utils, args)
         settings = self._glue.settings(LlmSettings)
-        self._engine = engine.load(settings, self._glue.folder)
+        self._engine = engines.load(settings, self._glue.folder)
         self._dispatcher = Dispatcher(
             self._glue.metrics,
             self._engine.label,

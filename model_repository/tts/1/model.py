@@ -6,7 +6,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from tritalk.glue import Glue
-from tritalk.tts import engine
+from tritalk.tts import engines
 from tritalk.tts.lane import LongLane
 from tritalk.tts.service import DEFAULT_VOICE, SpeechService
 from tritalk.tts.settings import TtsSettings
@@ -22,7 +22,7 @@ class TritonPythonModel:
     def initialize(self, args):
         self._glue = Glue(pb_utils, args)
         settings = self._glue.settings(TtsSettings)
-        voices = engine.load(settings, self._glue.folder)
+        voices = engines.load(settings, self._glue.folder)
         self._service = SpeechService(voices, settings, self._glue.metrics)
         self._long_lane = LongLane(settings.max_long)
         self._glue.loaded()
