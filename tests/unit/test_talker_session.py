@@ -47,7 +47,9 @@ def stages() -> FakeStages:
 
 @pytest.fixture
 def conversation(stages: FakeStages) -> Iterator[Conversation]:
-    settings = TalkerSettings(llm_timeout_s=0.3, tts_timeout_s=0.3, animate_timeout_s=0.3)
+    settings = TalkerSettings(
+        examples="[]", llm_timeout_s=0.3, tts_timeout_s=0.3, animate_timeout_s=0.3
+    )
     conversation = Conversation(stages, settings)
     yield conversation
     stages.released.set()
@@ -475,6 +477,22 @@ def test_settings_change_in_mid_conversation_and_the_rest_stays(
     assert started == wire.Started("ada", "default", "de")
     conversation.send(wire.Ask("Hm?")).wait_closed()
     assert conversation.stages.prompts[0][0].content == "Be brief."
+
+
+def test_examples_come_before_the_history_until_the_client_has_a_prompt_of_its_own(
+    stages: FakeStages,
+) -> None:
+    settings = TalkerSettings(examples='[["Hello!", "Good day."]]')
+    conversation = Conversation(stages, settings)
+    conversation.open()
+    conversation.send(wire.Ask("Who are you?")).wait_closed()
+    conversation.send(wire.Configure(system_prompt="Be brief.")).wait_closed()
+    conversation.send(wire.Ask("Why?")).wait_closed()
+    conversation.sessions.close()
+
+    first, second = ([message.content for message in prompt] for prompt in stages.prompts)
+    assert first[1:] == ["Hello!", "Good day.", "Who are you?"]
+    assert second[:2] == ["Be brief.", "Who are you?"]
 
 
 def test_conversations_do_not_wait_for_each_other(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tritalk_client.wire import ChatMessage
 
 
@@ -24,10 +26,14 @@ class History:
             self._messages.append(ChatMessage("assistant", answer))
         self._messages = self._recent()
 
-    def prompt(self, system_prompt: str, question: str) -> list[ChatMessage]:
-        """The messages for the language model: system prompt, recent messages, question."""
-        system = [ChatMessage("system", system_prompt)] if system_prompt else []
-        return [*system, *self._messages, ChatMessage("user", question)]
+    def prompt(
+        self, system_prompt: str, examples: Sequence[tuple[str, str]], question: str
+    ) -> list[ChatMessage]:
+        """The messages for the language model: its part, recent messages, the question."""
+        messages = [ChatMessage("system", system_prompt)] if system_prompt else []
+        for asked, answered in examples:
+            messages += [ChatMessage("user", asked), ChatMessage("assistant", answered)]
+        return [*messages, *self._messages, ChatMessage("user", question)]
 
     def _recent(self) -> list[ChatMessage]:
         """The newest messages within the limit, beginning with one of the user where possible."""

@@ -19,6 +19,8 @@ class Manner:
     voice: str
     language: str
     system_prompt: str
+    examples: tuple[tuple[str, str], ...]
+    """Questions and answers that are put before the history."""
     sampling: wire.Sampling
     speed: float
 
@@ -30,6 +32,7 @@ class Manner:
             voice=settings.voice,
             language=settings.language,
             system_prompt=settings.system_prompt,
+            examples=settings.examples,
             sampling=wire.Sampling(
                 max_new_tokens=settings.max_new_tokens,
                 temperature=settings.temperature,
@@ -53,4 +56,6 @@ class Manner:
             raise TritalkError(
                 ErrorCode.BAD_REQUEST, "a conversation begins with an avatar_id in `configure`"
             )
+        if request.system_prompt is not None:
+            changes["examples"] = ()
         return replace(self, **changes)

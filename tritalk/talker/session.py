@@ -240,7 +240,11 @@ class Session:
         # First, so that the prompt has what was heard of the answer before.
         self._end_turn()
         settings, manner = self._settings, self._manner
-        prompt = self._history.prompt(manner.system_prompt, question) if question else []
+        prompt = (
+            self._history.prompt(manner.system_prompt, manner.examples, question)
+            if question
+            else []
+        )
         self._turn = Turn(
             self._stages,
             Assignment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, Json
 
 from tritalk.settings import Settings
 
@@ -12,13 +12,17 @@ class TalkerSettings(Settings):
 
     voice: str = "default"
     language: str = "en"
-    system_prompt: str = (
-        "You are a friendly assistant in a spoken conversation. "
-        "Answer in one to three short, plain sentences, without lists or symbols."
+    system_prompt: str = "You are a friendly assistant. You answer in one or two short sentences."
+    examples: Json[tuple[tuple[str, str], ...]] = (
+        ("Hello!", "Hello! It is nice to meet you. What would you like to talk about?"),
+        ("What is the largest planet?", "Jupiter is the largest planet in our solar system."),
     )
+    """Questions and answers that show the language model its part, as JSON; a client that sets a
+    system prompt of its own gets none."""
     max_new_tokens: int = Field(default=96, ge=1, le=2048)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
-    repeat_penalty: float = Field(default=1.1, ge=0.5, le=2.0)
+    # Above 1 it also keeps the model from the words of the question.
+    repeat_penalty: float = Field(default=1.0, ge=0.5, le=2.0)
     history_chars: int = Field(default=4000, ge=0)
     """Characters of earlier messages that go into a prompt; the oldest are dropped first."""
 
