@@ -132,9 +132,10 @@ def test_whatever_a_language_model_writes_is_spoken(say: Say, text: str) -> None
 @pytest.mark.parametrize(
     ("request_", "code", "words"),
     [
-        (("",), ErrorCode.BAD_REQUEST, "nothing in TEXT"),
-        (("🎉 ... 🎉",), ErrorCode.BAD_REQUEST, "nothing in TEXT"),
-        (("你好",), ErrorCode.BAD_REQUEST, "nothing in TEXT"),
+        (("",), ErrorCode.NOTHING_TO_SAY, "nothing in TEXT"),
+        (("🎉 ... 🎉",), ErrorCode.NOTHING_TO_SAY, "nothing in TEXT"),
+        (("```python",), ErrorCode.NOTHING_TO_SAY, "nothing in TEXT"),
+        (("你好",), ErrorCode.NOTHING_TO_SAY, "nothing in TEXT"),
         ((b"\xff\xfe",), ErrorCode.BAD_REQUEST, "UTF-8"),
         (("x" * 8001,), ErrorCode.TOO_LARGE, "8000"),
         (("x" * 100_000,), ErrorCode.TOO_LARGE, "TEXT"),

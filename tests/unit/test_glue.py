@@ -89,6 +89,7 @@ def test_bytes_become_a_tensor_of_one_element(batched: bool, shape: tuple[int, .
     ("code", "status"),
     [
         (ErrorCode.BAD_AUDIO, FakeTritonError.INVALID_ARG),
+        (ErrorCode.NOTHING_TO_SAY, FakeTritonError.INVALID_ARG),
         (ErrorCode.UNKNOWN_AVATAR, FakeTritonError.NOT_FOUND),
         (ErrorCode.BUSY, FakeTritonError.UNAVAILABLE),
         (ErrorCode.CANCELLED, FakeTritonError.CANCELLED),

@@ -114,9 +114,14 @@ def test_a_speed_out_of_bounds_is_refused(service: SpeechService, speed: float) 
     assert "0.5 and 2.0" in error.message
 
 
-@pytest.mark.parametrize("text", ["", "   ", "🎉", "..."])
-def test_what_cannot_be_spoken_is_refused(service: SpeechService, text: str) -> None:
-    assert refusal(service, text).code is ErrorCode.BAD_REQUEST
+@pytest.mark.parametrize("text", ["", "   ", "🎉", "...", "!!!", "```python", "你好，世界。"])
+def test_a_text_without_a_sound_is_told_from_a_bad_request(
+    service: SpeechService, text: str
+) -> None:
+    error = refusal(service, text)
+
+    assert error.code is ErrorCode.NOTHING_TO_SAY
+    assert not error.retryable
 
 
 @pytest.mark.parametrize("text", ["x" * 8001, "x" * 101])
@@ -214,7 +219,7 @@ def test_a_full_lane_refuses_and_goes_on_when_it_has_room() -> None:
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
-        (TritalkError(ErrorCode.BAD_REQUEST, "nothing to say"), ErrorCode.BAD_REQUEST),
+        (TritalkError(ErrorCode.NOTHING_TO_SAY, "no sound"), ErrorCode.NOTHING_TO_SAY),
         (RuntimeError("boom"), ErrorCode.INTERNAL),
     ],
 )

@@ -54,8 +54,8 @@ class SpeechService:
             speed: 1 is the voice's own pace, 2 twice as fast.
 
         Raises:
-            TritalkError: BAD_REQUEST when nothing in the text can be spoken or the speed is out of
-                bounds, TOO_LARGE when the text is too long, UNKNOWN_VOICE.
+            TritalkError: NOTHING_TO_SAY when the voice can speak nothing in the text, BAD_REQUEST
+                when the speed is out of bounds, TOO_LARGE when the text is too long, UNKNOWN_VOICE.
         """
         name = self._voice_name(voice)
         if not (math.isfinite(speed) and MIN_SPEED <= speed <= MAX_SPEED):
@@ -129,7 +129,9 @@ class SpeechService:
     def _phrases(self, speaker: Voice, text: str) -> list[Phrase]:
         phrases = speaker.phrases(speakable(text))
         if not phrases:
-            raise TritalkError(ErrorCode.BAD_REQUEST, "nothing in TEXT can be spoken by this voice")
+            raise TritalkError(
+                ErrorCode.NOTHING_TO_SAY, "nothing in TEXT can be spoken by this voice"
+            )
         phonemes = sum(len(phrase.phonemes) for phrase in phrases)
         if phonemes > self._settings.max_phonemes:
             raise TritalkError(
