@@ -229,6 +229,7 @@ def test_a_cancel_reaches_a_sequence_whose_end_is_in_work(
         ),
         ({"OPTIONS": b'{"avatar_id":"a","mood":1}'}, ErrorCode.BAD_REQUEST, "mood"),
         ({"OPTIONS": b"\xff"}, ErrorCode.BAD_REQUEST, ""),
+        ({"TIMING": bytes(1_000_001)}, ErrorCode.TOO_LARGE, "TIMING"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason_and_the_next_request_works(

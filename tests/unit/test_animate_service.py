@@ -185,6 +185,41 @@ def test_more_pieces_than_may_wait_are_refused_as_busy(make_service: MakeService
     assert [reply.wait().frames for reply in (first, *waiting)] == [5, 5, 5]
 
 
+def test_more_speech_than_may_wait_is_refused_as_busy(make_service: MakeService) -> None:
+    # given a turn in work, behind which a piece waits that is longer than all that may wait
+    gate = threading.Semaphore(0)
+    service = make_service(LoudnessGenerator(gate=gate), queued_s=0.4)
+    first = send(service, start(frames=5))
+    while not service._generate.calls:
+        threading.Event().wait(0.005)
+    waiting = send(service, Request(1, pcm=pcm(11)))
+
+    # when more speech comes
+    error = refusal(service, Request(1, pcm=pcm(1)))
+
+    # then it is refused, and the turn can still be ended
+    assert error.code is ErrorCode.BUSY
+    assert "queued_s" in error.message
+    last = send(service, Request(1, end=True))
+    for _ in range(9):
+        gate.release()
+    assert [reply.wait().frames for reply in (first, waiting, last)] == [5, 11, 0]
+
+
+def test_as_much_speech_as_may_wait_is_taken(make_service: MakeService) -> None:
+    gate = threading.Semaphore(0)
+    service = make_service(LoudnessGenerator(gate=gate), queued_s=0.4)
+    replies = [send(service, start(frames=5))]
+    while not service._generate.calls:
+        threading.Event().wait(0.005)
+
+    replies += [send(service, Request(1, pcm=pcm(5))) for _ in range(2)]
+
+    for _ in range(9):
+        gate.release()
+    assert [reply.wait().frames for reply in replies] == [5, 5, 5]
+
+
 def test_more_turns_than_may_be_open_are_refused_as_busy(make_service: MakeService) -> None:
     gate = threading.Semaphore(0)
     service = make_service(LoudnessGenerator(gate=gate), turns=2)

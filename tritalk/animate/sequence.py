@@ -53,6 +53,7 @@ class Sequence:
         open_turn: Makes the turn; runs in the thread.
         idle_timeout_s: Longest wait for the next piece.
         queued_pieces: Most pieces that wait.
+        queued_samples: Most samples that wait; a piece that waits alone may have more.
         on_end: Called once, in the thread, when no more pieces are taken.
     """
 
@@ -63,11 +64,13 @@ class Sequence:
         *,
         idle_timeout_s: float,
         queued_pieces: int,
+        queued_samples: int,
         on_end: Callable[[Sequence], None],
     ) -> None:
         self._open_turn = open_turn
         self._idle_timeout_s = idle_timeout_s
         self._queued_pieces = queued_pieces
+        self._queued_samples = queued_samples
         self._on_end = on_end
         self._changed = threading.Condition()
         self._waiting: deque[Piece] = deque()
@@ -91,12 +94,8 @@ class Sequence:
         with self._changed:
             if self._over is not None:
                 raise self._over
-            if not piece.cancel and len(self._waiting) >= self._queued_pieces:
-                raise TritalkError(
-                    ErrorCode.BUSY,
-                    f"{len(self._waiting)} pieces of this answer wait already (queued_pieces); "
-                    "send the next one when media has come",
-                )
+            if not piece.cancel:
+                self._check_room(piece)
             self._waiting.append(piece)
             if piece.cancel:
                 self._cancel()
@@ -111,6 +110,22 @@ class Sequence:
     def join(self) -> None:
         """Wait until the thread of a turn that was cancelled has ended."""
         self._thread.join(timeout=_STOP_S)
+
+    def _check_room(self, piece: Piece) -> None:
+        if not self._waiting:
+            return
+        samples = sum(len(waiting.samples) for waiting in self._waiting) + len(piece.samples)
+        if len(self._waiting) >= self._queued_pieces:
+            limit = "queued_pieces"
+        elif len(piece.samples) and samples > self._queued_samples:
+            limit = "queued_s"
+        else:
+            return
+        raise TritalkError(
+            ErrorCode.BUSY,
+            f"{len(self._waiting)} pieces of this answer wait already ({limit}); "
+            "send the next one when media has come",
+        )
 
     def _cancel(self) -> None:
         self._cancelled = True

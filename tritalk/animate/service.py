@@ -121,6 +121,7 @@ class AnimateService:
             partial(self._open_turn, options.avatar_id, rate),
             idle_timeout_s=self._settings.idle_timeout_s,
             queued_pieces=self._settings.queued_pieces,
+            queued_samples=round(self._settings.queued_s * rate),
             on_end=partial(self._forget, request.sequence_id),
         )
         with self._lock:

@@ -26,6 +26,9 @@ class AnimateSettings(Settings):
     """Longest speech of one request, in seconds."""
     queued_pieces: int = Field(default=64, ge=1, le=4096)
     """Requests of one turn that may wait while another is animated."""
+    queued_s: float = Field(default=900.0, gt=0, le=36_000)
+    """Speech of one turn that may wait while another request is animated, in seconds; a single
+    request may wait whatever its length."""
     turns: int = Field(default=64, ge=1, le=4096)
     """Turns that are open at the same time; Triton's own bound forgets a turn at its END, when its
     work may have hardly begun."""

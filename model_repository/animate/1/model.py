@@ -16,6 +16,7 @@ from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
 _OPTIONS_BYTES = 4096
+_TIMING_BYTES = 1_000_000
 
 
 class TritonPythonModel:
@@ -46,6 +47,7 @@ class TritonPythonModel:
     def _read(self, request):
         rate = self._number(request, "SAMPLE_RATE")
         limit = self._service.max_pcm_bytes
+        self._glue.payload(request, "TIMING", limit=_TIMING_BYTES)
         return Request(
             sequence_id=self._number(request, "CORRID"),
             start=bool(self._number(request, "START")),
