@@ -125,7 +125,7 @@ class Glue:
             ) from error
 
     def flag(self, request: Any, name: str) -> bool:
-        """Whether a control tensor of the sequence batcher (START, END) is set."""
+        """Whether a tensor of one yes or no (START, END, CANCEL) is there and set."""
         array = self.array(request, name)
         return array is not None and bool(array.reshape(-1)[0])
 

@@ -72,6 +72,24 @@ def test_a_payload_out_of_bounds_is_refused(values: tuple[bytes, ...], code: Err
     assert (caught.value.code, caught.value.stage) == (code, "asr")
 
 
+def control(name: str, value: object) -> dict[str, Tensor]:
+    return {name: Tensor(name, np.array([[value]]))}
+
+
+@pytest.mark.parametrize("yes", [1, True])
+def test_a_flag_is_set_when_it_is_there_and_not_zero(yes: object) -> None:
+    assert glue().flag(control("END", yes), "END")
+    assert not glue().flag(control("END", type(yes)(0)), "END")
+    assert not glue().flag({}, "END")
+
+
+def test_a_sequence_is_known_by_its_id() -> None:
+    assert glue().sequence_id(control("CORRID", np.uint64(2**63 + 1))) == 2**63 + 1
+    with pytest.raises(TritalkError, match="sequence") as caught:
+        glue().sequence_id({})
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
 def test_text_must_be_utf8() -> None:
     with pytest.raises(TritalkError, match="UTF-8"):
         glue().text(request("TEXT", b"\xff"), "TEXT", limit=10)

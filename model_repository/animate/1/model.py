@@ -45,22 +45,18 @@ class TritonPythonModel:
         self._glue.close()
 
     def _read(self, request):
-        rate = self._number(request, "SAMPLE_RATE")
+        rate = self._glue.array(request, "SAMPLE_RATE")
         limit = self._service.max_pcm_bytes
         self._glue.payload(request, "TIMING", limit=_TIMING_BYTES)
         return Request(
-            sequence_id=self._number(request, "CORRID"),
-            start=bool(self._number(request, "START")),
-            end=bool(self._number(request, "END")),
-            cancel=bool(self._number(request, "CANCEL")),
+            sequence_id=self._glue.sequence_id(request),
+            start=self._glue.flag(request, "START"),
+            end=self._glue.flag(request, "END"),
+            cancel=self._glue.flag(request, "CANCEL"),
             pcm=self._glue.payload(request, "AUDIO", limit=limit) or b"",
-            sample_rate_hz=rate,
+            sample_rate_hz=None if rate is None else int(rate.item()),
             options=self._glue.payload(request, "OPTIONS", limit=_OPTIONS_BYTES),
         )
-
-    def _number(self, request, name):
-        array = self._glue.array(request, name)
-        return None if array is None else int(array.reshape(-1)[0])
 
 
 def generate(mel, faces):

@@ -41,7 +41,7 @@ class TritonPythonModel:
             except TritalkError as error:
                 responses[index] = self._glue.failure(error)
                 continue
-            if self._flag(request, "END"):
+            if self._glue.flag(request, "END"):
                 ending[key] = index
             else:
                 responses[index] = self._glue.response(TRANSCRIPT=wire.encode(transcript))
@@ -59,24 +59,11 @@ class TritonPythonModel:
         self._glue.close()
 
     def _accept(self, request: Any, now_s: float) -> tuple[int, wire.Transcript]:
-        key = int(self._control(request, "CORRID"))
+        key = self._glue.sequence_id(request)
         audio = self._glue.payload(request, "AUDIO", limit=MOST_AUDIO_BYTES)
         if audio is None:
             raise TritalkError(ErrorCode.BAD_REQUEST, "the request has no AUDIO")
         raw = self._glue.payload(request, "OPTIONS", limit=MOST_OPTION_BYTES)
         options = None if raw is None else wire.decode(raw, wire.RecognitionOptions)
-        start = self._flag(request, "START")
+        start = self._glue.flag(request, "START")
         return key, self._recognizer.accept(key, audio, options, start=start, now_s=now_s)
-
-    def _flag(self, request: Any, name: str) -> bool:
-        return bool(self._control(request, name))
-
-    def _control(self, request: Any, name: str) -> Any:
-        array = self._glue.array(request, name)
-        if array is None or array.size != 1:
-            raise TritalkError(
-                ErrorCode.BAD_REQUEST,
-                f"asr takes sequences, but the request has no {name}; send a sequence id with "
-                "sequence_start and sequence_end",
-            )
-        return array.reshape(-1)[0]
