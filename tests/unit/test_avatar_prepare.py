@@ -15,9 +15,11 @@ from tritalk.avatar.mesh import FaceMesh, Mesh
 from tritalk.avatar.prepare import AvatarMaker, fit
 from tritalk.avatar.settings import AvatarSettings
 from tritalk.image_store import PreparedAvatar
+from tritalk.model_files import ModelError
 from tritalk_client.errors import ErrorCode, TritalkError
 
 WEIGHTS = environment.repository_root() / "model_repository" / "avatar" / "1"
+MODELS = ("face_detector.onnx", "face_landmarker.task", "mouth_closer.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -273,10 +275,15 @@ def test_warming_up_leaves_the_maker_ready(maker, astronaut):
     assert maker.prepare(pictures.file_of(pictures.astronaut())).info == astronaut.info
 
 
-@pytest.mark.parametrize("name", ["face_detector.onnx", "face_landmarker.task"])
-def test_missing_weights_are_named_with_the_command_that_fetches_them(tmp_path: Path, name):
-    for other in ("face_detector.onnx", "face_landmarker.task", "mouth_closer.onnx"):
+@pytest.mark.parametrize("content", [None, b"no model at all"])
+@pytest.mark.parametrize("name", MODELS)
+def test_missing_or_broken_weights_are_named_with_the_command_that_fetches_them(
+    tmp_path: Path, name: str, content: bytes | None
+):
+    for other in MODELS:
         if other != name:
             (tmp_path / other).symlink_to(WEIGHTS / other)
-    with pytest.raises(FileNotFoundError, match=rf"{name} is missing; run python -m export get"):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"(?s){name} cannot be used .*python -m export get"):
         AvatarMaker(tmp_path, AvatarSettings())

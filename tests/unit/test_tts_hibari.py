@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.hibari import RESULT, convert
+from tritalk.model_files import ModelError
 from tritalk.settings import SettingsError, read_settings
 from tritalk.tts import engines
 from tritalk.tts.engine import SILENCE, EngineError, Phrase, Voice
@@ -109,7 +110,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
 def test_a_broken_voice_is_named(tmp_path: Path) -> None:
     (tmp_path / RESULT).write_bytes(b"no voice at all")
 
-    with pytest.raises(EngineError, match=r"hibari\.onnx cannot be loaded"):
+    with pytest.raises(ModelError, match=r"hibari\.onnx cannot be used"):
         engines.load(TtsSettings(), tmp_path)
 
 

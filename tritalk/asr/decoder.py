@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tritalk.asr.encoder import Values, ort_value
 from tritalk.asr.greedy import Logits, Rules, without_loop
 from tritalk.asr.model_config import WhisperModel
-from tritalk.asr.runtime import open_session
+from tritalk.onnx_session import open_session
 
 
 class Decoder:

@@ -11,8 +11,8 @@ import onnxruntime
 
 from tritalk.asr.mel import HOP, SAMPLE_RATE_HZ, Mel, log_mel
 from tritalk.asr.model_config import WhisperModel
-from tritalk.asr.runtime import open_session
 from tritalk.audio import Samples
+from tritalk.onnx_session import open_session
 
 Values: TypeAlias = dict[str, Any]
 """ONNX Runtime's tensors (`OrtValue`) by their names in the graph."""

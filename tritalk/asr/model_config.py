@@ -6,14 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-
-class ModelError(ValueError):
-    """A file of the model is missing or broken; the message says how to make it."""
-
-    @classmethod
-    def of(cls, path: Path, error: Exception) -> ModelError:
-        """The error of a file that cannot be used."""
-        return cls(f"{path} cannot be used ({error}); make it with `python -m export get default`")
+from tritalk.model_files import ModelError
 
 
 class WhisperModel(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -9,9 +9,9 @@ import numpy as np
 
 from tritalk.asr import sequences, text, vad
 from tritalk.asr.mel import SAMPLE_RATE_HZ
-from tritalk.asr.model_config import ModelError
 from tritalk.asr.settings import AsrSettings
 from tritalk.asr.whisper import WINDOW_S, Clip, Whisper
+from tritalk.model_files import ModelError
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.wire import INPUT_SAMPLE_RATE_HZ, RecognitionOptions, Transcript
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from tritalk.asr.mel import SAMPLE_RATE_HZ
-from tritalk.asr.runtime import open_session
 from tritalk.audio import Samples
+from tritalk.onnx_session import open_session
 
 Probabilities = npt.NDArray[np.float32]
 """Of speech in each window, float32 `[windows]`."""

@@ -13,8 +13,8 @@ from tritalk.asr.decoder import Decoder
 from tritalk.asr.encoder import Encoder
 from tritalk.asr.greedy import most_tokens
 from tritalk.asr.mel import SAMPLE_RATE_HZ
-from tritalk.asr.model_config import ModelError
 from tritalk.audio import Samples
+from tritalk.model_files import ModelError
 
 WINDOW_S = 30.0
 """Longest clip that the model looks at in one piece, in seconds."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tritalk.face_geometry import Image
+from tritalk.model_files import ModelError
 
 # YuNet was trained on faces of 10 to 300 pixels: the longest side of what it is shown. Faces that
 # fill a portrait are missed at the first size and found at the second.
@@ -39,15 +40,18 @@ class FaceDetector:
         confidence: Least confidence of a face, 0 to 1.
 
     Raises:
-        FileNotFoundError: The model is not there.
+        ModelError: The model is missing or broken.
     """
 
     def __init__(self, model: Path, *, confidence: float) -> None:
         if not model.is_file():
-            raise FileNotFoundError(f"{model} is missing; run python -m export get default")
-        self._detector = cv2.FaceDetectorYN.create(
-            str(model), "", (_SIDES[0], _SIDES[0]), confidence, _OVERLAP
-        )
+            raise ModelError.of(model, "there is no such file")
+        try:
+            self._detector = cv2.FaceDetectorYN.create(
+                str(model), "", (_SIDES[0], _SIDES[0]), confidence, _OVERLAP
+            )
+        except cv2.error as error:
+            raise ModelError.of(model, error) from error
 
     def __call__(self, picture: Image) -> list[Face]:
         """The faces of a picture (uint8 [H, W, 3] BGR), the widest first."""

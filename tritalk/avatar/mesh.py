@@ -16,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tritalk import face_geometry as geometry
 from tritalk.avatar.detector import Face
+from tritalk.model_files import ModelError
 
 _SIDE = 256
 _MEMBER = "face_landmarks_detector.tflite"
@@ -105,18 +106,17 @@ class FaceMesh:
         task: `face_landmarker.task`, a zip that holds the model.
 
     Raises:
-        FileNotFoundError: The file is not there.
-        ValueError: It holds no face landmark model.
+        ModelError: The file is missing or holds no face landmark model.
     """
 
     def __init__(self, task: Path) -> None:
         if not task.is_file():
-            raise FileNotFoundError(f"{task} is missing; run python -m export get default")
+            raise ModelError.of(task, "there is no such file")
         try:
             with zipfile.ZipFile(task) as archive:
                 model = archive.read(_MEMBER)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise ValueError(f"{task} is not a face landmarker: {error}") from error
+            raise ModelError.of(task, error) from error
         self._interpreter = Interpreter(model_content=model, num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime
-
 from tritalk import face_geometry as geometry
 from tritalk.avatar.mesh import Mesh
+from tritalk.onnx_session import open_session
 
 _SIDE = 512
 
@@ -20,18 +19,11 @@ class MouthCloser:
             float32 [1, 3] to CLOSED uint8 [1, 512, 512, 3].
 
     Raises:
-        FileNotFoundError: The model is not there.
+        ModelError: The model is missing or broken.
     """
 
     def __init__(self, model: Path) -> None:
-        if not model.is_file():
-            raise FileNotFoundError(f"{model} is missing; run python -m export get default")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model)
 
     def __call__(self, portrait: geometry.Image, mesh: Mesh) -> geometry.Image:
         """The portrait with its mouth closed, as a new array."""

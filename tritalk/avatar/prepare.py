@@ -36,8 +36,7 @@ class AvatarMaker:
         settings: Limits and thresholds.
 
     Raises:
-        FileNotFoundError: A model is not there.
-        ValueError: `face_landmarker.task` is another file.
+        ModelError: A model is missing or broken.
     """
 
     def __init__(self, folder: Path, settings: AvatarSettings) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from tritalk.onnx_backend.errors import ONNX_RUNTIME_ERRORS, OnnxModelError, reason
+from tritalk.onnx_backend.errors import OnnxModelError
 from tritalk.onnx_backend.signature import Signature, Tensor
+from tritalk.onnx_session import ONNX_RUNTIME_ERRORS, reason
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 

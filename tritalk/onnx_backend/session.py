@@ -13,7 +13,8 @@ from typing import Any, Literal
 import onnxruntime
 from pydantic import Field
 
-from tritalk.onnx_backend.errors import ONNX_RUNTIME_ERRORS, OnnxModelError, reason
+from tritalk.onnx_backend.errors import OnnxModelError
+from tritalk.onnx_session import ONNX_RUNTIME_ERRORS, reason
 from tritalk.settings import Settings, read_settings
 
 _DEFAULT_FILE = "model.onnx"

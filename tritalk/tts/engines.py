@@ -20,7 +20,8 @@ def load(settings: TtsSettings, folder: Path) -> Mapping[str, Voice]:
         The voices by their names, the default first.
 
     Raises:
-        EngineError: The weights are missing or broken, or the default voice is not among them.
+        EngineError: The weights are missing, or the default voice is not among them.
+        ModelError: The weights are broken.
     """
     # An engine's library is imported only where that engine is used.
     from tritalk.tts import hibari

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from hibari import dsp
 from hibari.g2p import G2P
 from hibari.g2p.normalize import normalize
 from hibari.tts import ASSETS, Hibari
 
 from tritalk.audio import Samples
+from tritalk.onnx_session import open_session
 from tritalk.tts.engine import SILENCE, EngineError, Phone, Phrase, Spoken
 
 _OUTPUTS = ["lh", "theta", "ln", "lr", "phi", "f0", "durations"]
@@ -39,7 +39,8 @@ def load(folder: Path, threads: int) -> dict[str, HibariVoice]:
     """The voices in `hibari*.onnx` of a folder, by their names.
 
     Raises:
-        EngineError: There is none, or one is broken or not converted.
+        EngineError: There is none, or one is not converted.
+        ModelError: One is broken.
     """
     paths = sorted(folder.glob("hibari*.onnx"))
     if not paths:
@@ -58,24 +59,14 @@ class HibariVoice:
         threads: Threads of the network.
 
     Raises:
-        EngineError: The file is broken, or was not converted by `export.hibari`.
+        EngineError: The file was not converted by `export.hibari`.
+        ModelError: The file is broken.
     """
 
     sample_rate_hz: int = dsp.SR
 
     def __init__(self, path: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait take the cores from the other models.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._network = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        # ONNX Runtime's errors have no common base but this.
-        except Exception as error:
-            raise EngineError(f"{path} cannot be loaded: {error}") from error
+        self._network = open_session(path, threads=threads)
         properties = self._network.get_modelmeta().custom_metadata_map
         made = [output.name for output in self._network.get_outputs()]
         if made != _OUTPUTS or "voice" not in properties:
