@@ -5,8 +5,7 @@
 MediaPipe's face mesh measures the gap between the lips in every decoded frame; Rhubarb says from
 the decoded sound how far a mouth that speaks so is open. Both also had a part in what they judge:
 Rhubarb labelled the speech that the default generator learned from, and the mesh finds the face
-when an avatar is made. Of recordings and portraits they know nothing in advance. Exit code 1 when a
-goal is missed, 2 when the video cannot be judged.
+when an avatar is made. Exit code 1 when a goal is missed, 2 when the video cannot be judged.
 """
 
 from __future__ import annotations
