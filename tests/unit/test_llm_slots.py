@@ -79,7 +79,9 @@ def places(tmp_path: Path) -> Iterator[Places]:
 
 @pytest.fixture
 def slots(places: Places, tmp_path: Path) -> Iterator[Slots]:
-    slots = Slots(tmp_path / "llm.sock", KEY, tmp_path, timeout_s=WAIT_S)
+    slots = Slots(
+        tmp_path / "llm.sock", KEY, tmp_path, tokens_timeout_s=WAIT_S, share_timeout_s=WAIT_S
+    )
     yield slots
     places.gate.set()
     slots.close()

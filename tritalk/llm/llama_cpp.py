@@ -142,7 +142,8 @@ class LlamaCpp:
         parameters.hostnames = [str(self._socket)]
         parameters.slot_save_path = f"{self._folder.name}/"
         parameters.api_keys = [self._key]
-        parameters.n_threads_http = 1
+        # One that shares prompts, one that reads what the places hold.
+        parameters.n_threads_http = 2
         parameters.ui = False
         parameters.verbosity = _LOG_ERRORS
         return parameters

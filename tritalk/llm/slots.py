@@ -7,11 +7,10 @@ import json
 import logging
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT_S = 0.5
-_CLOSE_S = 5.0
 _SAVED = "prompt.bin"
 _log = logging.getLogger(__name__)
 
@@ -23,14 +22,23 @@ class Slots:
         path: The Unix socket that the server listens on.
         key: The server's key.
         folder: Where the server keeps what it is told to save.
-        timeout_s: Longest wait for one of its answers.
+        tokens_timeout_s: Longest wait for the number of tokens.
+        share_timeout_s: Longest wait for each step of sharing, which a busy server does between
+            two of its own.
     """
 
     def __init__(
-        self, path: Path, key: str, folder: Path, *, timeout_s: float = _TIMEOUT_S
+        self,
+        path: Path,
+        key: str,
+        folder: Path,
+        *,
+        tokens_timeout_s: float = 0.5,
+        share_timeout_s: float = 5.0,
     ) -> None:
         self._path = path
-        self._timeout_s = timeout_s
+        self._tokens_timeout_s = tokens_timeout_s
+        self._share_timeout_s = share_timeout_s
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._folder = folder
         self._tokens = 0
@@ -40,7 +48,7 @@ class Slots:
     def tokens(self) -> int:
         """Tokens in all places; the last known number while the server is too busy to say."""
         try:
-            slots = self._ask("GET", "/slots")
+            slots = self._ask("GET", "/slots", timeout_s=self._tokens_timeout_s)
         except (OSError, http.client.HTTPException):
             return self._tokens
         self._tokens = sum(_tokens(slot) for slot in slots)
@@ -62,20 +70,21 @@ class Slots:
         """End what is under way. The server must still run."""
         self._closed.set()
         # Kept for good: nothing is shared any more.
-        self._sharing.acquire(timeout=_CLOSE_S)
+        self._sharing.acquire(timeout=2 * self._share_timeout_s)
 
     def _share(self) -> None:
+        ask = partial(self._ask, timeout_s=self._share_timeout_s)
         try:
-            free = [slot for slot in self._ask("GET", "/slots") if not slot["is_processing"]]
+            free = [slot for slot in ask("GET", "/slots") if not slot["is_processing"]]
             latest = max(free, key=lambda slot: int(slot.get("id_task", -1)), default=None)
             if latest is None or not _tokens(latest):
                 return
             others = [slot["id"] for slot in free if 2 * _tokens(slot) < _tokens(latest)]
-            self._ask("POST", f"/slots/{latest['id']}?action=save", {"filename": _SAVED})
+            ask("POST", f"/slots/{latest['id']}?action=save", {"filename": _SAVED})
             for slot in others:
                 if self._closed.is_set():
                     break
-                self._ask("POST", f"/slots/{slot}?action=restore", {"filename": _SAVED})
+                ask("POST", f"/slots/{slot}?action=restore", {"filename": _SAVED})
         except (OSError, http.client.HTTPException) as error:
             _log.warning("the prompt is not shared between conversations this time: %s", error)
         finally:
@@ -83,8 +92,10 @@ class Slots:
             (self._folder / _SAVED).unlink(missing_ok=True)
             self._sharing.release()
 
-    def _ask(self, method: str, target: str, body: dict[str, Any] | None = None) -> Any:
-        connection = _UnixConnection(self._path, self._timeout_s)
+    def _ask(
+        self, method: str, target: str, body: dict[str, Any] | None = None, *, timeout_s: float
+    ) -> Any:
+        connection = _UnixConnection(self._path, timeout_s)
         try:
             data = None if body is None else json.dumps(body)
             connection.request(method, target, data, self._headers)
