@@ -190,7 +190,7 @@ def test_requests_of_one_batch_are_answered_each_on_its_own(say: Say) -> None:
         together = list(pool.map(outcome, texts))
 
     assert together == [outcome(text) for text in texts]
-    assert together[1] == together[3] == ErrorCode.BAD_REQUEST
+    assert together[1] == together[3] == ErrorCode.NOTHING_TO_SAY
     assert together[5] == ErrorCode.TOO_LARGE
 
 
