@@ -20,24 +20,21 @@ class Video:
     Attributes:
         frames: BGR, uint8 `[frames, height, width, 3]`.
         fps: Frames per second.
-        samples: The first sound track, mono, −1…1.
+        samples: The first sound track, mono, −1…1, with what its codec adds to fill a block.
         sample_rate_hz: Its sample rate.
+        audio_s: Length of the sound as players show it, in seconds.
     """
 
     frames: npt.NDArray[np.uint8]
     fps: float
     samples: Samples
     sample_rate_hz: int
+    audio_s: float
 
     @property
     def video_s(self) -> float:
         """Length of the picture in seconds."""
         return len(self.frames) / self.fps
-
-    @property
-    def audio_s(self) -> float:
-        """Length of the sound in seconds."""
-        return len(self.samples) / self.sample_rate_hz
 
 
 def read(path: Path) -> Video:
@@ -52,6 +49,11 @@ def read(path: Path) -> Video:
     with av.open(str(path)) as container:
         sound = container.streams.audio[0]
         rate = sound.rate
-        pieces = [frame.to_ndarray().mean(axis=0) for frame in container.decode(sound)]
+        pieces, end = [], 0
+        for packet in container.demux(sound):
+            if packet.pts is not None:
+                end = max(end, packet.pts + (packet.duration or 0))
+            pieces += [frame.to_ndarray().mean(axis=0) for frame in packet.decode()]
+        audio_s = float(end * (sound.time_base or 0))
     samples = np.concatenate(pieces).astype(np.float32)
-    return Video(frames, recording.frame_rate(path), samples, rate)
+    return Video(frames, recording.frame_rate(path), samples, rate, audio_s)
