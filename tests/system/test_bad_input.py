@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype
 
 from tests import pictures
-from tritalk.server import Server
+from tritalk.server import Server, smoke
+from tritalk.server.repository import Model
 from tritalk_client import Talker, wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
@@ -226,18 +228,48 @@ def test_an_unknown_voice_names_those_that_there_are(
 @pytest.mark.parametrize(
     "shape", [[4, 2**62], [2**62, 4], [-1, 1], [1, -1], [2**31, 2**33], [0, 1], [1, 2], [1]]
 )
-@pytest.mark.parametrize("model", ["asr", "talker", "tts", "avatar", "animate"])
+@pytest.mark.parametrize(
+    "name", ["asr", "llm", "talker", "tts", "avatar", "wav2lip", "animate", "narrate"]
+)
 def test_shapes_that_overflow_kill_nothing(
-    stub: service_pb2_grpc.GRPCInferenceServiceStub, model: str, shape: list[int]
+    server: Server,
+    stub: service_pb2_grpc.GRPCInferenceServiceStub,
+    name: str,
+    shape: list[int],
 ) -> None:
-    tensor = {"asr": "AUDIO", "talker": "REQUEST", "tts": "TEXT", "avatar": "COMMAND"}
-    request = service_pb2.ModelInferRequest(model_name=model)
-    request.inputs.add(name=tensor.get(model, "AUDIO"), datatype="BYTES", shape=shape)
-    request.raw_input_contents.append(b"")
+    # given a good request of which one tensor has a bad shape
+    model = next(model for model in server.models if model.name == name)
+    request = misshapen(model, shape)
+
+    # when it is sent
+    responses = list(stub.ModelStreamInfer(iter([request]), timeout=TIMEOUT_S))
+
+    # then it is refused, and the model lives
+    assert [bool(response.error_message) for response in responses] == [True]
+    assert (
+        smoke.ask(server.grpc_url, model, timeout_s=TIMEOUT_S, cancelled=lambda: False) is not None
+    )
+
+
+def misshapen(model: Model, shape: list[int]) -> service_pb2.ModelInferRequest:
+    """The model's smoke request with no data and a bad shape in its first tensor."""
+    request = service_pb2.ModelInferRequest(model_name=model.name)
+    dims = {tensor.name: list(tensor.dims) for tensor in model.config.input}
+    batch = [1] if model.config.max_batch_size > 0 else []
+    for index, (name, value) in enumerate(smoke.smoke_request(model).inputs.items()):
+        if isinstance(value, np.ndarray):
+            kind, raw = np_to_triton_dtype(value.dtype), value.tobytes()
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            kind, raw = "BYTES", len(data).to_bytes(4, "little") + data
+        wrong = index == 0
+        request.inputs.add(
+            name=name,
+            datatype=kind,
+            shape=[*shape, *dims[name][1:]] if wrong else batch + [*dims[name]],
+        )
+        request.raw_input_contents.append(b"" if wrong else raw)
     request.parameters["sequence_id"].int64_param = 4712
     request.parameters["sequence_start"].bool_param = True
     request.parameters["sequence_end"].bool_param = True
-
-    responses = list(stub.ModelStreamInfer(iter([request]), timeout=TIMEOUT_S))
-
-    assert [bool(response.error_message) for response in responses] == [True]
+    return request
