@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.scrape import scrape
 from export import assets
 from tests.media import watch
+from tritalk.metrics import MEL_TIME
 from tritalk.server import Server
 from tritalk_client import (
     AsyncTalker,
@@ -28,6 +31,8 @@ from tritalk_client import (
 
 HARVARD = "F1_harvard_phrases.wav"
 FILM_S_TOLERANCE = 0.04
+SENTENCES = 20
+STILL_WITHIN_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +175,42 @@ def test_a_setting_that_is_refused_leaves_the_conversation_as_it_was(
 
 
 def test_a_narration_that_nobody_listens_to_frees_the_server(
-    talker: Talker, avatar: AvatarInfo
+    server: Server, talker: Talker, avatar: AvatarInfo
 ) -> None:
-    script = "The boats leave at noon, and the light is beautiful today. " * 20
-    for fragment in talker.narrate(script, avatar=avatar):
+    # given a long script, whose sentences take so many steps of animation each
+    sentence = "The boats leave at noon, and the light is beautiful today. "
+    before = steps_made(server)
+    talker.narrate(sentence, avatar=avatar).result()
+    steps_of_a_sentence = steps_made(server) - before
+    assert steps_of_a_sentence > 1
+
+    # when nobody listens to the narration any more
+    before = steps_made(server)
+    for fragment in talker.narrate(sentence * SENTENCES, avatar=avatar):
         assert fragment.data
         break
+    made = steps_when_still(server) - before
 
+    # then the animation stops long before its end, and the next one is served
+    assert 0 < made < steps_of_a_sentence * SENTENCES / 2
     film = talker.narrate("Good.", avatar=avatar, speed=1.5).result()
-
     assert watch(film.media).video_end_s == pytest.approx(film.media_s, abs=FILM_S_TOLERANCE)
+
+
+def steps_made(server: Server) -> float:
+    """How many steps of animation, of as many frames each, have begun so far."""
+    return scrape(server.metrics_url).value(f"{MEL_TIME.name}_count")
+
+
+def steps_when_still(server: Server) -> float:
+    """The same, once a second has passed without another."""
+    deadline = time.monotonic() + STILL_WITHIN_S
+    last = -1.0
+    while (made := steps_made(server)) != last:
+        assert time.monotonic() < deadline, "the animation does not stop"
+        last = made
+        time.sleep(1)
+    return made
 
 
 def test_asyncio_offers_the_same(server: Server, avatar: AvatarInfo) -> None:
