@@ -72,7 +72,7 @@ class LlamaCpp:
             self.close()
             raise EngineError(f"llama.cpp listens on {address} in place of its private socket")
         # The first request would otherwise pay for the chat template and the thread pools.
-        self.generate(
+        self._answer(
             [ChatMessage("user", "Hello!")], Sampling(max_new_tokens=2), _ignore, lambda: False
         )
 
@@ -80,6 +80,24 @@ class LlamaCpp:
         self, messages: Sequence[ChatMessage], sampling: Sampling, emit: Emit, stopped: Stopped
     ) -> Usage:
         """See `Engine.generate`."""
+        usage = self._answer(messages, sampling, emit, stopped)
+        if usage.cached_tokens * 2 < usage.prompt_tokens:
+            self._slots.share_latest()
+        return usage
+
+    def kv_tokens(self) -> int:
+        """See `Engine.kv_tokens`."""
+        return self._slots.tokens()
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._slots.close()
+        del self._server
+        self._folder.cleanup()
+
+    def _answer(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, emit: Emit, stopped: Stopped
+    ) -> Usage:
         answer = Answer(emit, stopped, self._n_ctx)
         chat = [
             {"role": message.role, "content": self._plain(message.content)} for message in messages
@@ -102,20 +120,7 @@ class LlamaCpp:
             },
             answer.take,
         )
-        usage = answer.usage()
-        if usage.cached_tokens * 2 < usage.prompt_tokens:
-            self._slots.share_latest()
-        return usage
-
-    def kv_tokens(self) -> int:
-        """See `Engine.kv_tokens`."""
-        return self._slots.tokens()
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        self._slots.close()
-        del self._server
-        self._folder.cleanup()
+        return answer.usage()
 
     def _plain(self, text: str) -> str:
         """The text without control tokens: what a user says must not end his turn.

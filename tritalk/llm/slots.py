@@ -82,8 +82,9 @@ class Slots:
             others = [slot["id"] for slot in free if 2 * _tokens(slot) < _tokens(latest)]
             ask("POST", f"/slots/{latest['id']}?action=save", {"filename": _SAVED})
             for slot in others:
-                if self._closed.is_set():
-                    break
+                # An answer that has begun there since would lose what it reads to the copy.
+                if self._closed.is_set() or ask("GET", "/slots")[slot]["is_processing"]:
+                    continue
                 ask("POST", f"/slots/{slot}?action=restore", {"filename": _SAVED})
         except (OSError, http.client.HTTPException) as error:
             _log.warning("the prompt is not shared between conversations this time: %s", error)
