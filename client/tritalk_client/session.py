@@ -77,7 +77,6 @@ class Session:
 
     def interrupt(self, now_s: float) -> Outgoing:
         """Stop the answer."""
-        self.watch.interrupted()
         return self._message(wire.Interrupt(), now_s)
 
     def close(self, now_s: float) -> Outgoing:

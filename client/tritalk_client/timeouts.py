@@ -51,10 +51,6 @@ class TurnWatch:
         self._questions_s[request_id] = at_s
         self._alive_s = max(self._alive_s, at_s)
 
-    def interrupted(self) -> None:
-        """The user wants no answer; a turn that has begun still has to end."""
-        self._questions_s.clear()
-
     def seen(self, event: Event, request_id: str, now_s: float) -> None:
         """The server sent an event in response to a request, whose id may be unknown (empty)."""
         self._alive_s = max(self._alive_s, now_s)

@@ -159,6 +159,18 @@ def interrupted(talker: Talker, avatar: AvatarInfo) -> TurnCompleted:
         return end_of_turn(turn)
 
 
+def test_an_interruption_before_the_first_word_still_gets_the_end_of_its_turn(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    with talker.conversation(avatar) as conversation:
+        conversation.ask(text="Tell me a long story about the sea.")
+        conversation.interrupt()
+        answer = conversation.turn().result()
+
+    assert answer.outcome == "interrupted"
+    assert answer.media_s < 5
+
+
 def test_every_metric_of_these_models_is_live(
     server: Server, answer: Answer, interrupted: TurnCompleted
 ) -> None:

@@ -99,17 +99,6 @@ def test_a_failed_stage_leaves_the_turn_to_be_completed(watch: TurnWatch) -> Non
     assert not watch.settled
 
 
-def test_an_interruption_waives_questions_but_not_the_turn_that_runs(watch: TurnWatch) -> None:
-    watch.asked("1", at_s=0)
-    watch.seen(STARTED, "1", now_s=1)
-    watch.asked("2", at_s=2)
-    watch.interrupted()
-
-    assert not watch.settled
-    watch.seen(COMPLETED, "1", now_s=3)
-    assert watch.settled
-
-
 def test_a_turn_of_its_own_accord_is_watched_too(watch: TurnWatch) -> None:
     watch.seen(STARTED, "", now_s=50)
 
