@@ -1,4 +1,4 @@
-"""How the conversation reaches the other models; implemented over Triton in `bls.py`."""
+"""How the conversation reaches the other models; `remote.py` implements it."""
 
 from __future__ import annotations
 
