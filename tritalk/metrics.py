@@ -33,6 +33,11 @@ ASR_LATENCY = Metric(
     "histogram",
     "Milliseconds from the last audio chunk of an utterance to its final transcript",
 )
+ASR_PARTIAL_LATENCY = Metric(
+    "asr_partial_latency_ms",
+    "histogram",
+    "Milliseconds from the last audio chunk that a partial transcript covers to the transcript",
+)
 AUDIO_BUFFER = Metric(
     "audio_buffer_duration_seconds", "gauge", "Seconds of audio held for utterances not yet ended"
 )
@@ -81,9 +86,28 @@ TURN_LATENCY = Metric(
     ("stage",),
 )
 TURN_INTERRUPT = Metric(
-    "turn_interrupt_latency_ms", "histogram", "Milliseconds from an interruption to the last media"
+    "turn_interrupt_latency_ms",
+    "histogram",
+    "Milliseconds from an interruption to the end of the media",
 )
 ACTIVE_SESSIONS = Metric("active_sessions", "gauge", "Conversations that are open")
+SPECULATIONS = Metric(
+    "speculations_total",
+    "counter",
+    "Answers begun before the end of the question was certain, by what became of them",
+    ("outcome",),
+)
+ANSWER_CACHE_HITS = Metric(
+    "answer_cache_hits_total", "counter", "Questions answered from the cache of answers"
+)
+ANSWER_CACHE_MISSES = Metric(
+    "answer_cache_misses_total", "counter", "Questions that the cache of answers could not answer"
+)
+STORE_DEGRADED = Metric(
+    "store_degraded",
+    "gauge",
+    "Whether sessions and cached answers are kept in memory since Redis cannot be reached",
+)
 TURNS = Metric("turns_total", "counter", "Turns by their outcome", ("outcome",))
 
 

@@ -8,9 +8,12 @@ import msgspec
 
 from tritalk_client import wire
 from tritalk_client.wire import (
+    AnswersForgotten,
     Failure,
     Interrupted,
     ReplyText,
+    Silence,
+    Speaking,
     StageTimes,
     Started,
     Transcript,
@@ -19,12 +22,15 @@ from tritalk_client.wire import (
 )
 
 __all__ = [
+    "AnswersForgotten",
     "Event",
     "Failure",
     "Fragment",
     "Interrupted",
     "Media",
     "ReplyText",
+    "Silence",
+    "Speaking",
     "StageTimes",
     "Started",
     "Transcript",
@@ -56,7 +62,17 @@ class Fragment(wire.Fragment, kw_only=True):
 
 
 Event: TypeAlias = (
-    Started | Transcript | TurnStarted | ReplyText | Media | Interrupted | TurnCompleted | Failure
+    Started
+    | Speaking
+    | Silence
+    | Transcript
+    | TurnStarted
+    | ReplyText
+    | Media
+    | Interrupted
+    | TurnCompleted
+    | AnswersForgotten
+    | Failure
 )
 
 

@@ -31,6 +31,10 @@ MAX_IMAGE_BYTES = 16 * 1024 * 1024
 _Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 _Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 _Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}$")]
+_SessionId = Annotated[str, Meta(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+_EndSilence = Annotated[int, Meta(ge=100, le=5_000)]
+_SilenceTimeout = Annotated[float, Meta(ge=0.0, le=3_600.0)]
+_Lead = Annotated[float, Meta(ge=0.2, le=3_600.0)]
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +54,8 @@ class ChatMessage(Message):
 class Sampling(Message):
     """How the language model picks its words."""
 
-    max_new_tokens: Annotated[int, Meta(ge=1, le=2048)] = 160
+    max_new_tokens: Annotated[int, Meta(ge=0, le=2048)] = 160
+    """0 only reads the messages, so that an answer to what begins like them comes sooner."""
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
     """0 is greedy."""
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
@@ -74,6 +79,53 @@ class RecognitionOptions(Message):
 
     language: _Language = "en"
     sample_rate_hz: int = INPUT_SAMPLE_RATE_HZ
+    endpointing: bool = False
+    """Whether the model finds the ends of utterances itself and goes on listening; else the
+    utterance ends with the sequence."""
+    end_silence_ms: _EndSilence | None = None
+    """Silence that ends an utterance; None is the model's setting."""
+    silence_timeout_s: _SilenceTimeout | None = None
+    """Silence after which the model says so; None is the model's setting, 0 never."""
+
+
+class Speaking(Message, tag="speaking"):
+    """The user speaks; sent by `asr` with every chunk in which he does, as soon as it has come."""
+
+    utterance: int
+    """Number of the utterance in its sequence, from 0."""
+    speech_s: float
+    """Seconds of speech in this utterance so far, without its pauses."""
+
+
+class Silence(Message, tag="silence"):
+    """Nobody has spoken for as long as the silence time-out; sent once for each such silence."""
+
+    silent_s: float
+
+
+class Transcript(Message, tag="transcript"):
+    """What the user said, or has said so far."""
+
+    text: str
+    final: bool
+    audio_s: float
+    """Length of the audio that the text covers, in seconds."""
+    language: str
+    utterance: int = 0
+    """Number of the utterance in its sequence, from 0."""
+    stable: str = ""
+    """The beginning of the text that will not change any more; all of it once it is final."""
+    paused: bool = False
+    """Whether nobody has spoken since the end of the text: it may be all that was to be said."""
+    since_speech_ms: float | None = None
+    """Milliseconds since the last speech that the text covers had come, when this was sent; of
+    final and paused transcripts."""
+    ignored: Literal["", "back_channel", "echo"] = ""
+    """Why the portrait does not take these words for a question of the user's."""
+
+
+Hearing: TypeAlias = Speaking | Transcript | Silence
+"""What `asr` says of a sequence."""
 
 
 class PhonemeTiming(Message):
@@ -85,9 +137,12 @@ class PhonemeTiming(Message):
 
 
 class AnimateOptions(Message):
-    """Which portrait speaks."""
+    """Which portrait speaks, and how far ahead of its viewer."""
 
     avatar_id: _Id
+    lead_s: _Lead | None = None
+    """Most seconds that are animated ahead of a viewer who plays each fragment at once; None is as
+    fast as it goes."""
 
 
 class Fragment(Message):
@@ -162,6 +217,22 @@ class Configure(Message, tag="configure"):
     system_prompt: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
     sampling: Sampling | None = None
     speed: Annotated[float, Meta(ge=0.5, le=2.0)] | None = None
+    session_id: _SessionId | None = None
+    """With the START: go on with this session, its history and its settings. One that is not known
+    any more begins anew. `Started` names the session."""
+    lead_s: _Lead | None = None
+    """Most seconds of an answer that the client holds ahead of playing it."""
+    interrupt_ms: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    """Milliseconds of the user's speech that interrupt an answer; shorter sounds do not."""
+    end_silence_ms: _EndSilence | None = None
+    """Silence that ends a question of a hands-free user."""
+    silence_timeout_s: _SilenceTimeout | None = None
+    """Silence of a hands-free user after which he is said to be silent; 0 is never."""
+    echo_guard: bool | None = None
+    """Whether words that the portrait is just speaking are taken for its echo in the microphone:
+    for clients without echo cancellation. Interrupting then takes some words, not a sound."""
+    answer_cache: bool | None = None
+    """Whether answers to frequent questions may come from the cache, and go there."""
 
 
 class Audio(Message, tag="audio"):
@@ -170,6 +241,9 @@ class Audio(Message, tag="audio"):
     sample_rate_hz: int = INPUT_SAMPLE_RATE_HZ
     end_of_speech: bool = False
     """The question ends with this chunk."""
+    hands_free: bool = False
+    """The microphone stays open, and the server finds out where a question ends. Such chunks are
+    best 20 to 500 ms long; with `end_of_speech` the microphone closes."""
 
 
 class Ask(Message, tag="ask"):
@@ -192,7 +266,14 @@ class Close(Message, tag="close"):
     """End the conversation; comes with the END of the sequence."""
 
 
-Request: TypeAlias = Configure | Audio | Ask | Say | Interrupt | Close
+class ForgetAnswers(Message, tag="forget_answers"):
+    """Empty the cache of answers; needs no conversation, its sequence has one request."""
+
+    question: _Text | None = None
+    """Only the answers to this question; None is all."""
+
+
+Request: TypeAlias = Configure | Audio | Ask | Say | Interrupt | Close | ForgetAnswers
 
 
 # --- the conversation, downwards ---------------------------------------------------------------
@@ -202,9 +283,12 @@ class StageTimes(Message):
     """Milliseconds from the end of the question to each stage's first result.
 
     A stage that has not happened yet, or does not happen in this turn, is None. The end of the
-    question is the arrival of the chunk with `end_of_speech`, or of the text.
+    question is the arrival of the chunk with `end_of_speech`, of the text, or, of a hands-free
+    user, of the last speech.
     """
 
+    endpoint: float | None = None
+    """The silence of a hands-free user had been long enough to end his question."""
     transcript: float | None = None
     first_token: float | None = None
     first_clause: float | None = None
@@ -222,16 +306,12 @@ class Started(Message, tag="started"):
     avatar_id: str
     voice: str
     language: str
-
-
-class Transcript(Message, tag="transcript"):
-    """What the user said."""
-
-    text: str
-    final: bool
-    audio_s: float
-    """Length of the audio that the text covers, in seconds."""
-    language: str
+    session_id: str = ""
+    """Whoever has it can go on with this session; see `Configure.session_id`."""
+    resumed: bool = False
+    """Whether the session was known."""
+    history: int = 0
+    """Messages of the session so far."""
 
 
 class TurnStarted(Message, tag="turn_started"):
@@ -239,6 +319,8 @@ class TurnStarted(Message, tag="turn_started"):
 
     turn_id: str
     question: str
+    cached: bool = False
+    """Whether the answer comes from the cache."""
 
 
 class ReplyText(Message, tag="reply_text"):
@@ -270,9 +352,12 @@ class Interrupted(Message, tag="interrupted"):
 
     turn_id: str
     heard_s: float
-    """Length of the media that was sent, in seconds."""
+    """How much of the answer had been played, in seconds."""
     text: str
-    """The part of the answer that was spoken."""
+    """The part of the answer that was heard."""
+    cause: Literal["speech", "request", "question", "gone"] = "request"
+    """What cut it off: the user's voice, an `interrupt`, another question, or that the client has
+    gone."""
 
 
 class TurnCompleted(Message, tag="turn_completed"):
@@ -286,6 +371,13 @@ class TurnCompleted(Message, tag="turn_completed"):
     usage: Usage | None = None
 
 
+class AnswersForgotten(Message, tag="answers_forgotten"):
+    """The cache of answers is empty, or has no answer to that question any more."""
+
+    answers: int
+    """How many were in it."""
+
+
 class Failure(Message, tag="failure"):
     """A stage failed; the conversation goes on."""
 
@@ -297,7 +389,17 @@ class Failure(Message, tag="failure"):
 
 
 Event: TypeAlias = (
-    Started | Transcript | TurnStarted | ReplyText | Media | Interrupted | TurnCompleted | Failure
+    Started
+    | Speaking
+    | Silence
+    | Transcript
+    | TurnStarted
+    | ReplyText
+    | Media
+    | Interrupted
+    | TurnCompleted
+    | AnswersForgotten
+    | Failure
 )
 
 T = TypeVar("T")
@@ -328,6 +430,11 @@ def decode_request(data: bytes) -> Request:
 def decode_event(data: bytes) -> Event:
     """Read a message of the conversation on its way down; raises as `decode` does."""
     return decode(data, Event)  # type: ignore[arg-type]
+
+
+def decode_hearing(data: bytes) -> Hearing:
+    """Read what `asr` says of a sequence; raises as `decode` does."""
+    return decode(data, Hearing)  # type: ignore[arg-type]
 
 
 def decode_avatar_command(data: bytes) -> AvatarCommand:
