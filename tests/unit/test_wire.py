@@ -39,7 +39,7 @@ def test_events_survive_the_wire() -> None:
         (b'{"type":"dance"}', "dance"),
         (b'{"type":"configure","avatar_id":"../../etc"}', r"`\$.avatar_id`"),
         (b'{"type":"configure","sampling":{"temperature":1e999}}', "out of range|temperature"),
-        (b'{"type":"configure","sampling":{"max_new_tokens":0}}', ">= 1"),
+        (b'{"type":"configure","sampling":{"max_new_tokens":-1}}', ">= 0"),
         (b"not json", "malformed"),
         (b"\xff\xfe", "malformed|utf-8|UTF-8|invalid"),
         (b"", "truncated"),
