@@ -11,6 +11,7 @@ CACHE_VARIABLE = "TRITALK_CACHE_DIR"
 STATE_VARIABLE = "TRITALK_STATE_DIR"
 SLO_VARIABLE = "TRITALK_SLO_FILE"
 GRPC_VARIABLE = "TRITALK_GRPC_URL"
+REDIS_VARIABLE = "TRITALK_REDIS_URL"
 
 
 def repository_root() -> Path:
@@ -44,3 +45,8 @@ def grpc_url() -> str:
 def inherited() -> dict[str, str]:
     """A copy of this process's environment, as a start for a child's."""
     return dict(os.environ)
+
+
+def redis_url() -> str:
+    """Where sessions and answers are kept, `TRITALK_REDIS_URL`; empty is nowhere but here."""
+    return os.environ.get(REDIS_VARIABLE, "")

@@ -18,7 +18,8 @@ class Settings(BaseModel):
     Values arrive as text (`string_value` in config.pbtxt) and are converted to the field's type.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may be a secret that was put under a misspelt name.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 S = TypeVar("S", bound=Settings)
