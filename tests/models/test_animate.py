@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -133,6 +134,55 @@ def test_pieces_of_a_sequence_are_answered_each_by_its_own_media(
     film = watch(b"".join(data for data, _ in answers))
     assert len(film.frames) == 21
     assert film.audio_end_s == pytest.approx(film.video_end_s)
+
+
+def test_a_paced_film_comes_no_faster_than_it_is_played(
+    stream: Stream, avatar: wire.AvatarInfo
+) -> None:
+    lead_s = 0.5
+    options = wire.AnimateOptions(avatar_id=avatar.avatar_id, lead_s=lead_s)
+    request = stream.send(
+        "animate",
+        start_of(avatar.avatar_id, speech(50)) | {"OPTIONS": wire.encode(options)},
+        sequence_id=new_sequence_id(),
+        start=True,
+        end=True,
+    )
+
+    sent_s, began, ahead_s = 0.0, 0.0, []
+    for answer in stream.answers(request):
+        began = began or time.monotonic()
+        fragment = wire.decode(answer["FRAGMENT"], wire.Fragment)
+        sent_s += fragment.duration_s
+        ahead_s.append(sent_s - (time.monotonic() - began))
+
+    assert sent_s == pytest.approx(2.0)
+    # A fragment that was late on its way makes the next one look early.
+    assert max(ahead_s) < lead_s + 0.2
+
+
+def test_a_paced_film_is_cancelled_at_once(stream: Stream, avatar: wire.AvatarInfo) -> None:
+    sequence = new_sequence_id()
+    options = wire.AnimateOptions(avatar_id=avatar.avatar_id, lead_s=1.0)
+    request = stream.send(
+        "animate",
+        start_of(avatar.avatar_id, speech(500)) | {"OPTIONS": wire.encode(options)},
+        sequence_id=sequence,
+        start=True,
+    )
+    answers = stream.answers(request)
+    data = next(answers)["MEDIA"] + next(answers)["MEDIA"]
+
+    cancelled_at = time.monotonic()
+    cancel = stream.send("animate", {"CANCEL": True}, sequence_id=sequence, end=True)
+    data += b"".join(answer["MEDIA"] for answer in answers)
+    took_s = time.monotonic() - cancelled_at
+    data += receive(stream, cancel)[0]
+
+    film = watch(data)
+    assert 5 <= len(film.frames) <= 50
+    assert abs(film.audio_end_s - film.video_end_s) < 0.022
+    assert took_s < 0.5
 
 
 def test_sequences_at_the_same_time_each_get_their_own_film(

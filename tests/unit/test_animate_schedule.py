@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritalk.animate.schedule import Playback, should_cut, steps
+from tritalk.animate.schedule import Pace, steps
+from tritalk.animate.settings import AnimateSettings
+from tritalk.playback import Playback
+
+
+def pace(lead_s: float | None = None, **settings: int) -> Pace:
+    return Pace.of(AnimateSettings(**settings), lead_s)
 
 
 def fragments(frames_per_second: float, total: int = 250, step: int = 5) -> list[int]:
@@ -13,9 +21,8 @@ def fragments(frames_per_second: float, total: int = 250, step: int = 5) -> list
     for _ in range(total // step):
         now += step / frames_per_second
         pending += step
-        lead = playback.lead_frames(now)
-        if should_cut(pending, lead, first_frames=step, longest_frames=25):
-            playback.sent(pending, now)
+        if pace(step_frames=step).due_in_s(pending, playback.lead_s(now)) <= 0:
+            playback.sent(pending / 25, now)
             lengths.append(pending)
             pending = 0
     return lengths
@@ -35,21 +42,36 @@ def test_a_machine_that_cannot_keep_up_sends_every_step_at_once() -> None:
 
 def test_a_viewer_who_waits_again_gets_short_fragments_again() -> None:
     playback = Playback()
-    playback.sent(50, now=0.0)
+    playback.sent(2.0, now=0.0)
 
-    in_hand = should_cut(5, playback.lead_frames(0.5), first_frames=5, longest_frames=25)
-    waiting = should_cut(5, playback.lead_frames(9.0), first_frames=5, longest_frames=25)
-
-    assert not in_hand
-    assert waiting
+    assert pace().due_in_s(5, playback.lead_s(0.5)) == pytest.approx(1.3)
+    assert pace().due_in_s(5, playback.lead_s(9.0)) <= 0
 
 
-def test_playback_that_stalled_goes_on_from_where_it_stopped() -> None:
-    playback = Playback()
-    playback.sent(5, now=0.0)
-    playback.sent(10, now=5.0)
+def test_nothing_is_due_before_a_step_is_drawn() -> None:
+    assert pace().due_in_s(0, held_s=0.0) == math.inf
+    assert pace().due_in_s(4, held_s=0.0) == math.inf
 
-    assert playback.lead_frames(5.2) == pytest.approx(5.0)
+
+def test_without_a_lead_there_is_always_room() -> None:
+    assert pace().room_in_s(500, held_s=3600.0) <= 0
+
+
+def test_a_step_waits_until_it_is_within_the_lead() -> None:
+    # given a viewer who holds 0.7 s, and 0.4 s that would be unsent with the next step
+    assert pace(lead_s=1.0).room_in_s(10, held_s=0.7) == pytest.approx(0.1)
+    assert pace(lead_s=1.0).room_in_s(10, held_s=0.5) <= 0
+
+
+@given(lead_s=st.floats(0.2, 20), step=st.integers(1, 25), longest=st.integers(1, 250))
+def test_a_step_fits_the_lead_of_a_viewer_who_holds_nothing(
+    lead_s: float, step: int, longest: int
+) -> None:
+    chosen = pace(lead_s, step_frames=step, longest_fragment_frames=longest)
+
+    assert chosen.room_in_s(chosen.step_frames, held_s=0.0) <= 1e-9
+    assert 1 <= chosen.step_frames <= chosen.longest_fragment_frames <= longest
+    assert chosen.longest_fragment_frames / 25 <= lead_s + 1e-9
 
 
 @given(rate=st.floats(1, 500), total=st.integers(1, 60).map(lambda n: n * 5))

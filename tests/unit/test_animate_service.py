@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.animation import (
+    AVATAR_ID,
     CollectingReply,
     Family,
     LoudnessGenerator,
@@ -21,6 +22,7 @@ from tests.animation import (
 )
 from tests.media import watch
 from tritalk.animate.service import Request
+from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
 
@@ -278,3 +280,33 @@ def test_the_work_is_measured(make_service: MakeService) -> None:
     assert series["video_resolution_height"].values == [96]
     assert min(series["face_animation_fps_actual"].values) > 0
     assert len(series["mel_spectrogram_extraction_time_ms"].values) == 2
+
+
+def test_turns_keep_their_own_leads_and_nobody_waits_for_another(
+    make_service: MakeService,
+) -> None:
+    service = make_service()
+    paced = wire.encode(wire.AnimateOptions(avatar_id=AVATAR_ID, lead_s=0.4))
+
+    # given a turn that waits for its viewer
+    slow = send(service, start(1, frames=75, end=True, options=paced))
+    slow.wait_for_media()
+    quick = send(service, start(2, frames=75, end=True)).wait()
+
+    # then the other has ended before it, and a cancel ends it at a fragment
+    assert quick.frames == 75
+    assert not slow.ended
+    cancelled = send(service, Request(1, cancel=True, start=True, end=True)).wait()
+    assert slow.wait().frames < 75
+    assert len(watch(slow.data + cancelled.data).frames) == slow.frames
+    wait_for_no_threads()
+
+
+@pytest.mark.parametrize("lead_s", [0.0, -1.0, 0.19])
+def test_a_lead_that_nothing_fits_into_is_refused(make_service: MakeService, lead_s: float) -> None:
+    options = wire.encode(wire.AnimateOptions(avatar_id=AVATAR_ID, lead_s=lead_s))
+
+    error = refusal(make_service(), start(options=options))
+
+    assert error.code is ErrorCode.BAD_REQUEST
+    assert "lead_s" in error.message

@@ -18,6 +18,7 @@ from tritalk.animate.settings import AnimateSettings
 from tritalk.animate.turn import NO_SAMPLES, Generate, Media, Meters, Turn
 from tritalk.animate.warm_up import warm_up
 from tritalk.face_geometry import Image
+from tritalk.playback import Playback
 from tritalk_client.errors import ErrorCode, TritalkError
 
 RATE = 24_000
@@ -30,6 +31,7 @@ def turn_of(
     rate: int = RATE,
     meters: Meters = meters(),  # noqa: B008
     clock: Callable[[], float] = time.monotonic,
+    lead_s: float | None = None,
     **options: float,
 ) -> Iterator[Turn]:
     settings = AnimateSettings(**options)
@@ -40,6 +42,7 @@ def turn_of(
         generate or LoudnessGenerator(),
         settings=settings,
         meters=meters,
+        lead_s=lead_s,
         clock=clock,
     )
     try:
@@ -297,6 +300,89 @@ def test_work_is_measured_per_fragment_and_per_step() -> None:
     assert len(measured.fps.values) == len(media)
     assert len(measured.mel_ms.values) == 5
     assert all(value > 0 for value in measured.fps.values)
+
+
+def test_a_paced_turn_is_never_further_ahead_of_its_viewer_than_its_lead() -> None:
+    # given a viewer who plays each fragment as soon as he has it
+    generate, playback = LoudnessGenerator(), Playback()
+    ahead_s, held_s, lengths = [], [], []
+
+    with turn_of(generate, lead_s=0.6) as turn:
+        for item in turn.speak(tone(50), True):
+            now = time.monotonic()
+            held_s.append(playback.lead_s(now))
+            ahead_s.append(sum(generate.calls) / 25 - playback.position_s(now))
+            playback.sent(item.fragment.duration_s, now)
+            lengths.append(item.fragment.frames)
+
+    # then what is drawn is within the lead but for the time it takes to say so
+    assert sum(lengths) == 50
+    assert max(ahead_s) < 0.6 + 0.1
+    assert lengths[0] == 5
+    assert max(lengths) <= 15
+    # and he never waits, once he has begun
+    assert all(held > 0 for held in held_s[1:])
+
+
+def test_a_paced_film_is_the_same_film() -> None:
+    with turn_of(lead_s=0.3) as turn:
+        paced = list(turn.speak(tone(12.5), False)) + list(turn.speak(tone(12.5), True))
+
+    film, whole = watch(join(paced)), watch(join(speak_all([tone(12.5), tone(12.5)])))
+    assert len(film.frames) == len(whole.frames) == 25
+    assert film.audio_end_s == pytest.approx(film.video_end_s)
+    assert max(item.fragment.duration_s for item in paced) <= 0.3
+
+
+def test_a_paced_turn_does_not_begin_the_next_piece_too_early() -> None:
+    with turn_of(lead_s=0.4) as turn:
+        began = time.monotonic()
+        list(turn.speak(tone(10), False))
+        next(turn.speak(tone(10), True))
+        waited_s = time.monotonic() - began
+
+    # The second piece's first step has room when the viewer holds no more than the other step.
+    assert waited_s >= 0.2
+
+
+def test_waiting_for_the_viewer_is_no_work() -> None:
+    measured = meters()
+    with turn_of(meters=measured, lead_s=0.2) as turn:
+        began = time.monotonic()
+        list(turn.speak(tone(25), True))
+        took_s = time.monotonic() - began
+
+    # given a turn that did hardly anything but wait
+    assert took_s >= 0.8
+    assert min(measured.fps.values) > 2 * 25 / took_s
+
+
+def test_a_cancel_ends_the_wait_for_the_viewer_at_once() -> None:
+    with turn_of(lead_s=60.0) as turn:
+        # given a viewer with a minute in hand
+        turn._playback.sent(60.0, time.monotonic())
+        timer = threading.Timer(0.05, turn.cancel)
+        timer.start()
+        began = time.monotonic()
+        media = list(turn.speak(tone(50), True))
+        took_s = time.monotonic() - began
+        timer.join()
+
+    assert media == []
+    assert took_s < 1.0
+
+
+def test_a_cancel_does_not_wait_for_the_mouths_that_are_being_drawn() -> None:
+    gate = threading.Semaphore(1)
+    with turn_of(LoudnessGenerator(gate=gate)) as turn:
+        speaking = turn.speak(tone(50), True)
+        media = [next(speaking)]
+        turn.cancel()
+        media += [*speaking, *turn.finish()]
+        gate.release()
+
+    assert total_frames(media) == 5
+    assert len(watch(join(media)).frames) == 5
 
 
 def drawing_threads() -> list[threading.Thread]:

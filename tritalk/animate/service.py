@@ -118,7 +118,7 @@ class AnimateService:
         samples = self._samples(request, rate)
         sequence = Sequence(
             f"animate-{request.sequence_id}",
-            partial(self._open_turn, options.avatar_id, rate),
+            partial(self._open_turn, options, rate),
             idle_timeout_s=self._settings.idle_timeout_s,
             queued_pieces=self._settings.queued_pieces,
             queued_samples=round(self._settings.queued_s * rate),
@@ -175,10 +175,17 @@ class AnimateService:
             )
         return audio.from_pcm(request.pcm) if request.pcm else NO_SAMPLES
 
-    def _open_turn(self, avatar_id: str, rate: int) -> Turn:
-        portrait = self._portraits.get(avatar_id)
+    def _open_turn(self, options: wire.AnimateOptions, rate: int) -> Turn:
+        portrait = self._portraits.get(options.avatar_id)
         self._height.set(portrait.image.shape[0])
-        return Turn(portrait, rate, self._generate, settings=self._settings, meters=self._meters)
+        return Turn(
+            portrait,
+            rate,
+            self._generate,
+            settings=self._settings,
+            meters=self._meters,
+            lead_s=options.lead_s,
+        )
 
     def _forget(self, sequence_id: int, sequence: Sequence) -> None:
         with self._lock:
