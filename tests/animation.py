@@ -168,7 +168,8 @@ def services(folder: Path) -> Iterator[MakeService]:
     made = []
 
     def make(generate: Generate | None = None, **options: float) -> AnimateService:
-        settings = AnimateSettings(**options)
+        # What a test scripts for a step is to happen at every step.
+        settings = AnimateSettings(**{"mouth_cache_mib": 0, **options})
         portraits = Portraits(store, capacity=2, frames=settings.step_frames)
         Family.series.clear()
         metrics = Registry(Family, slo.default())

@@ -8,6 +8,7 @@ from functools import partial
 
 from tritalk import audio
 from tritalk.animate.encoder import SAMPLE_RATES_HZ
+from tritalk.animate.mouth_cache import MouthCache
 from tritalk.animate.portrait import Portraits
 from tritalk.animate.sequence import Piece, Reply, Sequence
 from tritalk.animate.settings import AnimateSettings
@@ -57,6 +58,8 @@ class AnimateService:
     ) -> None:
         self._settings = settings
         self._portraits = portraits
+        if settings.mouth_cache_mib:
+            generate = MouthCache(generate, settings.mouth_cache_mib * 2**20)
         self._generate = generate
         self._meters = Meters(fps=metrics(ANIMATION_FPS), mel_ms=metrics(MEL_TIME))
         self._height = metrics(VIDEO_HEIGHT)

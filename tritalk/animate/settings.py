@@ -22,6 +22,9 @@ class AnimateSettings(Settings):
     """Longest wait for the mouths of one step."""
     idle_timeout_s: float = Field(default=60.0, gt=0)
     """A turn that gets no request for so long ends; the sequence batcher's own time-out."""
+    mouth_cache_mib: int = Field(default=64, ge=0)
+    """Memory for mouths that were drawn before, in MiB; a second of speech takes 5, 0 keeps
+    none."""
     max_piece_s: float = Field(default=600.0, gt=0, le=3600)
     """Longest speech of one request, in seconds."""
     queued_pieces: int = Field(default=64, ge=1, le=4096)
