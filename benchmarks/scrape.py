@@ -66,3 +66,31 @@ def mean_between(before: Scrape, after: Scrape, histogram: str, **labels: str) -
         for part in ("count", "sum")
     )
     return total / count if count else None
+
+
+def quantile_between(
+    before: Scrape, after: Scrape, histogram: str, quantile: float, **labels: str
+) -> float | None:
+    """A quantile of what a histogram observed between two readings, None when that is nothing.
+
+    Interpolated within its bucket, as Prometheus does; beyond the last edge it is that edge.
+    """
+    wanted = set(labels.items())
+    counts: dict[float, float] = {}
+    for reading, sign in ((after, 1.0), (before, -1.0)):
+        for (name, found), value in reading.samples.items():
+            if name == f"{histogram}_bucket" and wanted <= found:
+                edge = float(dict(found)["le"])
+                counts[edge] = counts.get(edge, 0.0) + sign * value
+    edges = sorted(counts)
+    total = counts[edges[-1]] if edges else 0.0
+    if not total:
+        return None
+    rank, below, lower = quantile * total, 0.0, 0.0
+    for edge in edges:
+        if counts[edge] >= rank:
+            if edge == float("inf"):
+                return lower
+            return lower + (edge - lower) * (rank - below) / (counts[edge] - below)
+        below, lower = counts[edge], edge
+    return lower

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.scripted_triton import Pause, Step
+from tests.scripted_triton import Pause, Step, Words
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode
 
@@ -56,3 +56,8 @@ def begun_then(*steps: Step) -> Callable[[str | bytes], Iterator[Step]]:
         yield from steps
 
     return answer
+
+
+def refused(error: str) -> Step:
+    """A question that the server does not take."""
+    return Words(error)

@@ -8,11 +8,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from tritalk.talker.stages import Speech
+from tritalk.talker.stages import Deliver, Speech
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
+
+_Kind = TypeVar("_Kind")
 
 RATE_HZ = 24_000
 
@@ -45,10 +47,22 @@ class FakeStages:
         self._cancelled_texts: dict[str, threading.Event] = defaultdict(threading.Event)
         self._cancelled_sequences: dict[int, threading.Event] = defaultdict(threading.Event)
         self._fragments: dict[int, int] = {}
-        self._audio: dict[int, int] = {}
+        self.deaf = False
+        """Whether recognition takes no audio."""
+        self.hold_after: int | None = None
+        """Words of an answer after which the language model waits for `go_on`."""
+        self.go_on = threading.Event()
+        self.at_end: Sequence[wire.Hearing] = ()
+        """What is still heard when an open microphone closes."""
+        self.long_reading = False
+        """Whether reading ahead ends only when it is cancelled."""
+        self.ears: list[FakeEar] = []
+        self.read: list[list[wire.ChatMessage]] = []
         self._turns: dict[int, threading.Lock] = defaultdict(threading.Lock)
         self.waiting_pieces = 0
+        self.animated: list[wire.AnimateOptions] = []
         self.cancelled_generations: list[str] = []
+        self.cancelled_readings: list[str] = []
         self.cancelled_animations: list[int] = []
 
     def _enter(self, stage: str) -> None:
@@ -64,20 +78,12 @@ class FakeStages:
             raise TritalkError(ErrorCode.UNKNOWN_AVATAR, "register it first", stage="avatar")
         return wire.AvatarInfo(avatar_id, 512, 512, wire.FaceBox(0, 0, 100, 100))
 
-    def recognise(
-        self,
-        sequence_id: int,
-        pcm: bytes,
-        options: wire.RecognitionOptions,
-        *,
-        start: bool,
-        end: bool,
-    ) -> wire.Transcript:
-        self._enter("asr")
-        assert start == (sequence_id not in self._audio)
-        self._audio[sequence_id] = self._audio.get(sequence_id, 0) + len(pcm)
-        seconds = self._audio[sequence_id] / 2 / wire.INPUT_SAMPLE_RATE_HZ
-        return wire.Transcript(self.heard if end else "", end, seconds, options.language)
+    def listen(
+        self, sequence_id: int, options: wire.RecognitionOptions, deliver: Deliver
+    ) -> FakeEar:
+        ear = FakeEar(self, options, deliver)
+        self.ears.append(ear)
+        return ear
 
     def generate(
         self, request_id: str, messages: Sequence[wire.ChatMessage], sampling: wire.Sampling
@@ -87,6 +93,8 @@ class FakeStages:
         cancelled = self._cancelled_texts[request_id]
         count = 0
         for text in self.answer:
+            if count == self.hold_after:
+                self._wait_to_go_on(cancelled)
             if cancelled.wait(self.token_delay_s):
                 break
             count += 1
@@ -94,8 +102,23 @@ class FakeStages:
         reason = "cancelled" if cancelled.is_set() else self.finish_reason
         yield wire.Usage(10, count, reason)
 
+    def _wait_to_go_on(self, cancelled: threading.Event) -> None:
+        deadline_s = time.monotonic() + 10
+        while not (self.go_on.is_set() or cancelled.is_set()) and time.monotonic() < deadline_s:
+            cancelled.wait(0.005)
+
+    def read_ahead(self, request_id: str, messages: Sequence[wire.ChatMessage]) -> None:
+        self.read.append(list(messages))
+        self._enter("read_ahead")
+        if self.long_reading:
+            self._cancelled_texts[request_id].wait(10)
+
+    def count_tokens(self, messages: Sequence[wire.ChatMessage]) -> int:
+        return sum(len(message.content.split()) for message in messages)
+
     def cancel_generation(self, request_id: str) -> None:
-        self.cancelled_generations.append(request_id)
+        is_reading = request_id.startswith("ahead-")
+        (self.cancelled_readings if is_reading else self.cancelled_generations).append(request_id)
         self._cancelled_texts[request_id].set()
 
     def synthesise(self, text: str, voice: str, speed: float) -> Speech:
@@ -106,9 +129,16 @@ class FakeStages:
         return Speech(text, bytes(2 * RATE_HZ // 10), RATE_HZ, b"[]")
 
     def animate(
-        self, sequence_id: int, avatar_id: str, speech: Speech | None, *, start: bool, end: bool
+        self,
+        sequence_id: int,
+        options: wire.AnimateOptions,
+        speech: Speech | None,
+        *,
+        start: bool,
+        end: bool,
     ) -> Iterator[tuple[wire.Fragment, bytes]]:
         self._enter("animate")
+        self.animated.append(options)
         assert start == (sequence_id not in self._fragments)
         self._fragments.setdefault(sequence_id, 0)
         # As in a real sequence, one piece is drawn after the other.
@@ -144,6 +174,50 @@ class FakeStages:
         self._cancelled_sequences[sequence_id].set()
 
 
+@dataclass
+class FakeEar:
+    """Recognition of one sequence: a question is what `heard` says; an open microphone is scripted
+    by the test through `deliver`."""
+
+    stages: FakeStages
+    options: wire.RecognitionOptions
+    deliver: Deliver
+    pcm: bytes = b""
+    sends: int = 0
+    ended: bool = False
+    closed: bool = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        return len(self.pcm) if self.stages.deaf else 0
+
+    def send(self, pcm: bytes, *, end: bool = False) -> None:
+        self.pcm += pcm
+        self.sends += 1
+        self.ended |= end
+        if self.options.endpointing:
+            if end:
+                for hearing in self.stages.at_end:
+                    self.deliver(hearing)
+                self.deliver(None)
+            return
+        if self.stages.deaf:
+            return
+        try:
+            self.stages._enter("asr")
+        except TritalkError as error:
+            self.deliver(error)
+            return
+        if end:
+            seconds = len(self.pcm) / 2 / wire.INPUT_SAMPLE_RATE_HZ
+            text, language = self.stages.heard, self.options.language
+            self.deliver(wire.Transcript(text, True, seconds, language, stable=text))
+            self.deliver(None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class RecordingReply:
     """A reply that keeps what it is sent."""
 
@@ -175,7 +249,7 @@ class RecordingReply:
         assert self._closed.wait(10), f"the reply was not closed; it holds {self.events}"
         return self.events
 
-    def wait_for(self, kind: type[wire.Event]) -> wire.Event:
+    def wait_for(self, kind: type[_Kind]) -> _Kind:
         deadline = time.monotonic() + 10
         while True:
             event = self._arrivals.get(timeout=max(0.0, deadline - time.monotonic()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -17,10 +19,14 @@ from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
+_BYTES_PER_S = 32_000
+_END_SILENCE_BYTES = _BYTES_PER_S * 3 // 10
+_INTERRUPT_BYTES = _BYTES_PER_S * 3 // 10
 READY = ("asr", "llm", "tts", "avatar", "wav2lip", "animate", "talker", "narrate")
 _WAIT_S = 10.0
 # Longer than any test waits, so that only the end of a call cuts it short.
 _FOREVER_S = 600.0
+_TICK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,11 @@ class ScriptedTriton:
 
     Attributes:
         answer: The steps that a question (its text, or its PCM) is answered with.
+        hear: The words of a hands-free utterance. Speech is what is not zero; 0.3 s of zeros end
+            an utterance, 0.3 s of speech interrupt an answer.
+        sessions: The sessions that can be gone on with.
+        refused: Portraits that are not known.
+        cached: How many answers the cache holds.
         models: The replies of models that are called without a conversation: tensors, an error,
             or a list of either for a model that streams.
         ready: The models that are ready.
@@ -84,7 +95,11 @@ class ScriptedTriton:
     """
 
     answer: Callable[[str | bytes], Iterable[Step]] = field(default=lambda question: ())
+    hear: Callable[[bytes], str] = field(default=lambda speech: "How are you?")
     models: dict[str, Any] = field(default_factory=dict)
+    sessions: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=lambda: {"nobody"})
+    cached: int = 0
     ready: tuple[str, ...] = READY
     received: list[Received] = field(default_factory=list)
     calls: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -110,6 +125,13 @@ class ScriptedTriton:
     def stop(self) -> None:
         """Break off everything."""
         self._server.stop(0).wait(_WAIT_S)
+
+    def restart(self) -> None:
+        """Serve at the same address again."""
+        self._server = grpc.server(self._pool)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Servicer(self), self._server)
+        self._server.add_insecure_port(self.address)
+        self._server.start()
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Wait for a condition on what has been seen."""
@@ -202,10 +224,13 @@ class _Conversation:
         self._requests = requests
         self._context = context
         self._responses: queue.Queue[Any] = queue.Queue()
+        self._over = threading.Event()
         self._interrupted = threading.Event()
+        self._session_id = ""
         self._speech = b""
+        self._ear = _Ear()
         self._answers: list[threading.Thread] = []
-        context.add_callback(self._interrupted.set)
+        context.add_callback(self._stop)
 
     def run(self, first: Any) -> Iterator[Any]:
         listener = threading.Thread(target=self._listen, args=(first,), daemon=True)
@@ -218,13 +243,17 @@ class _Conversation:
                 self._context.abort(response.code, response.details)
             yield response
 
+    def _stop(self) -> None:
+        self._over.set()
+        self._interrupted.set()
+
     def _listen(self, first: Any) -> None:
         try:
             self._take(first)
             for request in self._requests:
                 self._take(request)
         except grpc.RpcError:
-            self._interrupted.set()
+            self._stop()
         for answer in self._answers:
             answer.join(_FOREVER_S)
         self._responses.put(None)
@@ -246,6 +275,10 @@ class _Conversation:
             self._error("Request for unknown model: 'talker' is not found", request.id)
         elif isinstance(message, wire.Configure):
             self._configure(message, request.id)
+        elif isinstance(message, wire.ForgetAnswers):
+            self._event(wire.AnswersForgotten(triton.cached), b"", request.id)
+        elif isinstance(message, wire.Audio) and message.hands_free:
+            self._hear(received.audio, request.id)
         elif isinstance(message, wire.Audio):
             self._speech += received.audio
             if message.end_of_speech:
@@ -259,24 +292,66 @@ class _Conversation:
     def _configure(self, message: wire.Configure, request_id: str) -> None:
         if message.avatar_id == "silent":
             return
-        if message.avatar_id == "nobody":
+        if message.avatar_id in self._triton.refused:
             error = TritalkError(
-                ErrorCode.UNKNOWN_AVATAR, "there is no avatar nobody", stage="avatar"
+                ErrorCode.UNKNOWN_AVATAR, f"there is no avatar {message.avatar_id}", stage="avatar"
             )
             self._error(error.to_wire(), request_id)
             return
-        self._event(wire.Started(message.avatar_id or "", "heart", "en"), b"", request_id)
+        sessions = self._triton.sessions
+        resumed = message.session_id in sessions
+        if not self._session_id:
+            self._session_id = message.session_id if resumed else secrets.token_hex(8)
+            sessions.add(self._session_id)
+        event = wire.Started(
+            message.avatar_id or "", "heart", "en", self._session_id, resumed, 2 if resumed else 0
+        )
+        self._event(event, b"", request_id)
+
+    def _hear(self, chunk: bytes, request_id: str) -> None:
+        ear = self._ear
+        begins = not ear.speech
+        ended = ear.take(chunk)
+        words = self._triton.hear(ear.speech) if ear.speech else ""
+        speech_s = len(ear.speech) / _BYTES_PER_S
+        if begins and ear.speech:
+            self._event(wire.Speaking(ear.utterance, speech_s), b"", request_id)
+        if ended:
+            said = wire.Transcript(
+                words, True, speech_s, "en", ear.utterance, words, since_speech_ms=300.0
+            )
+            ear.forget()
+            self._event(said, b"", request_id)
+            self._begin(words, "")
+        elif ear.speech:
+            first = words.partition(" ")[0]
+            partial = wire.Transcript(words, False, speech_s, "en", ear.utterance, first)
+            self._event(partial, b"", request_id)
+            if len(ear.speech) >= _INTERRUPT_BYTES:
+                self._interrupted.set()
 
     def _begin(self, question: str | bytes, request_id: str) -> None:
-        self._interrupted.clear()
-        answer = threading.Thread(target=self._answer, args=(question, request_id), daemon=True)
+        self._interrupted.set()
+        self._interrupted = threading.Event()
+        before = self._answers[-1] if self._answers else None
+        answer = threading.Thread(
+            target=self._answer, args=(question, request_id, self._interrupted, before), daemon=True
+        )
         self._answers.append(answer)
         answer.start()
 
-    def _answer(self, question: str | bytes, request_id: str) -> None:
+    def _answer(
+        self,
+        question: str | bytes,
+        request_id: str,
+        interrupted: threading.Event,
+        before: threading.Thread | None,
+    ) -> None:
+        if before is not None:
+            before.join(_FOREVER_S)
         for step in self._triton.answer(question):
             if isinstance(step, Pause):
-                self._interrupted.wait(step.seconds)
+                self._pause(step.seconds, interrupted)
             elif isinstance(step, Freeze):
                 _wait(self._context, _FOREVER_S)
             elif isinstance(step, Words):
@@ -287,6 +362,12 @@ class _Conversation:
                 self._event(*step, request_id)
             else:
                 self._event(step, b"", request_id)
+
+    def _pause(self, seconds: float, interrupted: threading.Event) -> None:
+        until_s = time.monotonic() + seconds
+        while not self._over.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            if interrupted.wait(min(left_s, _TICK_S)):
+                return
 
     def _event(self, event: wire.Event, media: bytes, request_id: str) -> None:
         response = _response(EVENT=wire.encode(event), MEDIA=media)
@@ -300,6 +381,29 @@ class _Conversation:
                 infer_response=service_pb2.ModelInferResponse(id=request_id),
             )
         )
+
+
+class _Ear:
+    """The speech of one hands-free user."""
+
+    def __init__(self) -> None:
+        self.utterance = 0
+        self.speech = b""
+        self._quiet_bytes = 0
+
+    def take(self, chunk: bytes) -> bool:
+        """Whether this chunk ends an utterance."""
+        if any(chunk):
+            self.speech += chunk
+            self._quiet_bytes = 0
+        else:
+            self._quiet_bytes += len(chunk)
+        return bool(self.speech) and self._quiet_bytes >= _END_SILENCE_BYTES
+
+    def forget(self) -> None:
+        """The next utterance begins."""
+        self.utterance += 1
+        self.speech = b""
 
 
 def _wait(context: Any, seconds: float) -> None:

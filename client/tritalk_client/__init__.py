@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         Fragment,
         Interrupted,
         Media,
+        Reconnected,
         ReplyText,
+        Silence,
+        Speaking,
         StageTimes,
         Started,
         Transcript,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     )
     from tritalk_client.health import Health, ModelHealth
     from tritalk_client.narration import Narration
+    from tritalk_client.reconnect import Reconnect
+    from tritalk_client.recording import Recorder
     from tritalk_client.settings import Avatar, Settings
     from tritalk_client.talker import Talker
     from tritalk_client.timeouts import Timeouts
@@ -47,7 +52,10 @@ _MODULES = {
         "Fragment",
         "Interrupted",
         "Media",
+        "Reconnected",
         "ReplyText",
+        "Silence",
+        "Speaking",
         "StageTimes",
         "Started",
         "Transcript",
@@ -56,6 +64,8 @@ _MODULES = {
     ),
     "health": ("Health", "ModelHealth"),
     "narration": ("Narration",),
+    "reconnect": ("Reconnect",),
+    "recording": ("Recorder",),
     "settings": ("Avatar", "Settings"),
     "talker": ("Talker",),
     "timeouts": ("Timeouts",),
@@ -83,9 +93,14 @@ __all__ = [
     "Media",
     "ModelHealth",
     "Narration",
+    "Reconnect",
+    "Reconnected",
+    "Recorder",
     "ReplyText",
     "Sampling",
     "Settings",
+    "Silence",
+    "Speaking",
     "Speech",
     "StageTimes",
     "Started",

@@ -27,31 +27,37 @@ _SAMPLE_RATES_HZ = range(4_000, 768_001)
 _PLAUSIBLE_PEAK = 4.0
 
 
-def read_recording(recording: Recording, *, sample_rate_hz: int | None = None) -> bytes:
+def read_recording(
+    recording: Recording,
+    *,
+    sample_rate_hz: int | None = None,
+    longest_s: float = MAX_AUDIO_S,
+) -> bytes:
     """The PCM of a whole question.
 
     Args:
         recording: A file of any format that libsndfile reads (WAV, FLAC, OGG, MP3, …), or samples.
         sample_rate_hz: Sample rate of the samples in hertz; a file knows its own.
+        longest_s: Longest recording that is taken, in seconds.
 
     Returns:
         PCM, signed 16-bit little-endian, mono, 16 kHz.
 
     Raises:
         TritalkError: BAD_AUDIO when the recording cannot be read, is empty or holds a sample that
-            is not a number, TOO_LARGE when it is longer than 60 s, BAD_REQUEST when the sample
-            rate is missing or given twice.
+            is not a number, TOO_LARGE when it is longer than `longest_s`, BAD_REQUEST when the
+            sample rate is missing or given twice.
     """
     if isinstance(recording, np.ndarray):
         if sample_rate_hz is None:
             raise TritalkError(ErrorCode.BAD_REQUEST, "samples need their sample_rate_hz")
-        return _pcm(recording, sample_rate_hz, "the samples")
+        return _pcm(recording, sample_rate_hz, "the samples", longest_s)
     if sample_rate_hz is not None:
         raise TritalkError(
             ErrorCode.BAD_REQUEST, "a sound file knows its own rate: leave sample_rate_hz out"
         )
-    samples, rate = _read_file(Path(recording))
-    return _pcm(samples, rate, str(recording))
+    samples, rate = _read_file(Path(recording), longest_s)
+    return _pcm(samples, rate, str(recording), longest_s)
 
 
 def chunk_pcm(chunk: Samples | bytes) -> bytes:
@@ -64,13 +70,13 @@ def chunk_pcm(chunk: Samples | bytes) -> bytes:
         TritalkError: BAD_AUDIO or TOO_LARGE, as `read_recording`.
     """
     if not isinstance(chunk, bytes):
-        return _pcm(chunk, INPUT_SAMPLE_RATE_HZ, "the chunk")
+        return _pcm(chunk, INPUT_SAMPLE_RATE_HZ, "the chunk", MAX_AUDIO_S)
     if not chunk or len(chunk) % _BYTES_PER_SAMPLE:
         raise TritalkError(
             ErrorCode.BAD_AUDIO,
             f"PCM of 16 bits has an even number of bytes, at least 2; got {len(chunk)}",
         )
-    _check_duration(len(chunk) / _BYTES_PER_SAMPLE / INPUT_SAMPLE_RATE_HZ, "the chunk")
+    _check_duration(duration_s(chunk), "the chunk", MAX_AUDIO_S)
     return chunk
 
 
@@ -85,13 +91,13 @@ def duration_s(pcm: bytes) -> float:
     return len(pcm) / _BYTES_PER_SAMPLE / INPUT_SAMPLE_RATE_HZ
 
 
-def _read_file(path: Path) -> tuple[Samples, int]:
+def _read_file(path: Path, longest_s: float) -> tuple[Samples, int]:
     try:
         with soundfile.SoundFile(path) as file:
             rate: int = file.samplerate
             # One frame more than allowed is enough to know that it is too long.
             samples: Samples = file.read(
-                frames=int(MAX_AUDIO_S * rate) + 1, dtype="float32", always_2d=True
+                frames=int(longest_s * rate) + 1, dtype="float32", always_2d=True
             )
     except (OSError, soundfile.SoundFileError) as error:
         reason = str(error) if path.is_file() else "there is no such file"
@@ -101,7 +107,7 @@ def _read_file(path: Path) -> tuple[Samples, int]:
     return samples, rate
 
 
-def _pcm(samples: Samples, rate_hz: int, name: str) -> bytes:
+def _pcm(samples: Samples, rate_hz: int, name: str, longest_s: float) -> bytes:
     if samples.ndim not in (1, 2) or (
         samples.ndim == 2 and samples.shape[1] > samples.shape[0] > 0
     ):
@@ -117,7 +123,7 @@ def _pcm(samples: Samples, rate_hz: int, name: str) -> bytes:
             f"{name}: the sample rate must be {_SAMPLE_RATES_HZ.start} to "
             f"{_SAMPLE_RATES_HZ.stop - 1} Hz, got {rate_hz}",
         )
-    _check_duration(len(samples) / rate_hz, name)
+    _check_duration(len(samples) / rate_hz, name, longest_s)
     mono = _floats(samples, name)
     if rate_hz != INPUT_SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate_hz, INPUT_SAMPLE_RATE_HZ)
@@ -148,8 +154,8 @@ def _floats(samples: Samples, name: str) -> npt.NDArray[np.float32]:
     return mono.astype(np.float32)
 
 
-def _check_duration(seconds: float, name: str) -> None:
-    if seconds > MAX_AUDIO_S:
+def _check_duration(seconds: float, name: str, longest_s: float) -> None:
+    if seconds > longest_s:
         raise TritalkError(
-            ErrorCode.TOO_LARGE, f"{name}: longer than {MAX_AUDIO_S:g} s, cut it into questions"
+            ErrorCode.TOO_LARGE, f"{name}: longer than {longest_s:g} s, cut it into questions"
         )

@@ -39,10 +39,51 @@ class Call(Generic[T]):
     Attributes:
         request: What to send.
         read: Turns the response into the result.
+        streamed: Whether the model is decoupled: Triton takes its requests on streams only.
     """
 
     request: InferRequest
     read: Callable[[InferResponse], T]
+    streamed: bool = False
+
+
+class Reading(Generic[T]):
+    """Reads the stream of one call, on which the response with the result is one of several.
+
+    Args:
+        call: What was called.
+        server: The address, for messages.
+    """
+
+    def __init__(self, call: Call[T], server: str) -> None:
+        self._call = call
+        self._server = server
+        self._results: list[T] = []
+
+    def take(self, response: StreamResponse) -> None:
+        """Take what the stream delivered; a response without tensors only ends the request.
+
+        Raises:
+            TritalkError: What the server refused or failed at.
+        """
+        if response.error_message:
+            raise model_error(response.error_message, self._server)
+        if response.infer_response.outputs:
+            self._results.append(self._call.read(response.infer_response))
+
+    def result(self) -> T:
+        """What came, once the stream has ended.
+
+        Raises:
+            TritalkError: INTERNAL when it was not one response.
+        """
+        if len(self._results) != 1:
+            raise TritalkError(
+                ErrorCode.INTERNAL,
+                f"{self._server}: {self._call.request.model_name} sent {len(self._results)} "
+                "responses to a request that has one",
+            )
+        return self._results[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +146,24 @@ def transcribe(
     }
     return Call(
         infer_request("asr", tensors, sequence_id=new_sequence_id(), start=True, end=True),
-        lambda response: from_server(
-            lambda data: wire.decode(data, wire.Transcript), output_bytes(response, "TRANSCRIPT")
-        ),
+        _read_transcript,
+        streamed=True,
+    )
+
+
+def forget_answers(question: str | None) -> Call[int]:
+    """Empty the cache of answers.
+
+    Raises:
+        TritalkError: BAD_REQUEST for an empty question, TOO_LARGE for one that is too long.
+    """
+    if question is not None:
+        checked_text(question)
+    tensors = {"REQUEST": wire.encode(wire.ForgetAnswers(question=question))}
+    return Call(
+        infer_request("talker", tensors, sequence_id=new_sequence_id(), start=True, end=True),
+        _read_forgotten,
+        streamed=True,
     )
 
 
@@ -175,6 +231,20 @@ def _avatar_request(command: wire.AvatarCommand, image: bytes = b"") -> InferReq
 def _avatar_reply(response: InferResponse, kind: type[T]) -> T:
     data = output_bytes(response, "AVATAR")
     return from_server(lambda message: wire.decode(message, kind), data)
+
+
+def _read_transcript(response: InferResponse) -> wire.Transcript:
+    hearing = from_server(wire.decode_hearing, output_bytes(response, "EVENT"))
+    if isinstance(hearing, wire.Transcript):
+        return hearing
+    raise TritalkError(ErrorCode.INTERNAL, f"asr sent {type(hearing).__name__}, not a transcript")
+
+
+def _read_forgotten(response: InferResponse) -> int:
+    event = from_server(wire.decode_event, output_bytes(response, "EVENT"))
+    if isinstance(event, wire.AnswersForgotten):
+        return event.answers
+    raise TritalkError(ErrorCode.INTERNAL, f"talker sent {type(event).__name__}")
 
 
 def _read_speech(response: InferResponse) -> Speech:

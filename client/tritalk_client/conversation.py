@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tritalk_client import wire
-from tritalk_client.audio import Recording
+from tritalk_client.audio import Recording, Samples
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.events import Event
+from tritalk_client.microphone import Microphone, read_source
 from tritalk_client.outbox import Outgoing
 from tritalk_client.question import Question, read_question
+from tritalk_client.reconnect import Attempts, Reconnect
 from tritalk_client.stream import Stream
 from tritalk_client.timeouts import Timeouts
 from tritalk_client.turn_record import TurnRecord
-from tritalk_client.upstream import ClosedError, Upstream
+from tritalk_client.upstream import TICK_S, ClosedError, Upstream
 from tritalk_client.video import Answer
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class Conversation(Upstream):
         timeouts: Deadlines.
         settings: What the conversation begins with.
         connect: Opens a stream to the server.
+        reconnect: How to take the conversation up again when its connection is lost.
     """
 
     def __init__(
@@ -42,10 +46,13 @@ class Conversation(Upstream):
         timeouts: Timeouts,
         settings: wire.Configure,
         connect: Callable[[], Stream],
+        reconnect: Reconnect | None = None,
     ) -> None:
-        super().__init__(server, timeouts, settings)
+        super().__init__(server, timeouts, settings, reconnect)
         self._connect = connect
         self._stream: Stream | None = None
+        self._closing = threading.Event()
+        self._microphone = Microphone(self)
 
     def open(self) -> None:
         """Open the conversation; entering the context manager does this.
@@ -57,20 +64,18 @@ class Conversation(Upstream):
         """
         if self._stream is not None:
             raise TritalkError(ErrorCode.BAD_REQUEST, "a conversation is opened once")
-        self._stream = self._connect()
         try:
-            began_s = time.monotonic()
-            self._send([self._session.open(self._settings, began_s)])
-            while self._session.started is None:
-                self._receive(self._opening_s(began_s))
+            self._begin()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """End the conversation and its threads; closing again does nothing."""
+        self._closing.set()
         if self._stream is not None:
             self._begin_close()
+            self._microphone.close(self._timeouts.close_s)
             self._stream.close(self._timeouts.close_s)
 
     def ask(
@@ -94,9 +99,59 @@ class Conversation(Upstream):
         """
         self._pose(read_question(recording, text=text, sample_rate_hz=sample_rate_hz, pace=pace))
 
+    def listen(
+        self,
+        source: Recording | Iterable[Samples | bytes],
+        *,
+        sample_rate_hz: int | None = None,
+        silence_s: float = 0.0,
+    ) -> None:
+        """Hear somebody hands-free: the server finds out where a question ends.
+
+        Returns at once. What is given while something is being heard follows it. The conversation's
+        end ends it.
+
+        Args:
+            source: The path of a sound file, or samples, which are sent at the speed of speech; or
+                a microphone: an iterator of chunks as `send_audio` takes them, sent as they come.
+            sample_rate_hz: Sample rate of samples.
+            silence_s: Seconds of silence to send after it, at the speed of speech.
+
+        Raises:
+            TritalkError: BAD_AUDIO, TOO_LARGE, BAD_REQUEST. What goes wrong with a chunk later is
+                raised where the events are iterated over.
+        """
+        self._microphone.put(read_source(source, sample_rate_hz, silence_s))
+
     def turn(self, *, raise_failures: bool = False) -> Turn:
-        """The events until every question asked so far has had its turn."""
+        """The next turn: the first that begins, or goes on, and that no other `turn()` has watched.
+
+        Args:
+            raise_failures: Whether a failed stage raises its error.
+        """
         return Turn(self, raise_failures=raise_failures)
+
+    def poll(self, timeout_s: float) -> Event | None:
+        """The next event, None when none came within `timeout_s` seconds or none will come.
+
+        Raises:
+            TritalkError: As iterating does.
+        """
+        if self._stream is None or self._closed:
+            return None
+        self._microphone.check()
+        until_s = time.monotonic() + timeout_s
+        try:
+            while True:
+                left_s = until_s - time.monotonic()
+                event = self._next(min(self._patience_s(), max(0.0, left_s)))
+                if event is not None or left_s <= 0:
+                    return event
+        except ClosedError:
+            return None
+        except TritalkError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Open."""
@@ -121,28 +176,64 @@ class Conversation(Upstream):
 
         Raises:
             TritalkError: STALLED or TIMEOUT when an answer is overdue, UNAVAILABLE when the
-                connection is lost; the conversation is closed then.
+                connection is lost and cannot be replaced; the conversation is closed then.
         """
-        if self._stream is None or self._closed:
-            raise StopIteration
+        while not self._closed and self._stream is not None:
+            event = self.poll(TICK_S)
+            if event is not None:
+                return event
+        raise StopIteration
+
+    def _next(self, timeout_s: float) -> Event | None:
+        """The next event, None when none came in time; a lost connection is replaced."""
         try:
-            while True:
-                event = self._receive(self._patience_s())
-                if event is not None:
-                    return event
-        except ClosedError:
-            raise StopIteration from None
-        except TritalkError:
-            self.close()
-            raise
+            return self._receive(timeout_s)
+        except TritalkError as error:
+            if not self._can_reconnect(error):
+                raise
+            return self._begin_again(error)
 
     def _receive(self, timeout_s: float) -> Event | None:
         """The next event, None when none came in time."""
         assert self._stream is not None
+        self._check_overdue()
         try:
             return self._read(self._stream.receive(timeout_s))
         except queue.Empty:
             return None
+
+    def _begin(self) -> None:
+        """Open a stream, and the sequence on it."""
+        began_s = time.monotonic()
+        with self._lock:
+            if self._closed:
+                raise ClosedError
+            self._stream = self._connect()
+            self._send(self._session.open(began_s))
+        while not self._session.opened:
+            self._receive(self._opening_s(began_s))
+
+    def _begin_again(self, error: TritalkError) -> Event:
+        """Take the conversation up on another stream.
+
+        Raises:
+            TritalkError: It cannot be done, or the conversation was closed meanwhile.
+        """
+        assert self._reconnect is not None
+        attempts = Attempts(self._reconnect, time.monotonic())
+        while (wait_s := attempts.wait_s(time.monotonic())) is not None:
+            assert self._stream is not None
+            self._stream.close(0.0)
+            if self._closing.wait(wait_s):
+                raise ClosedError
+            try:
+                self._begin()
+                return self._reconnected()
+            except TritalkError as again:
+                if not again.retryable:
+                    raise
+                error = again
+        raise error
 
     def _send(self, requests: Sequence[Outgoing]) -> None:
         assert self._stream is not None
@@ -198,9 +289,9 @@ class Turn(TurnRecord):
             yield from self._events()
 
     def _events(self) -> Iterator[Event]:
-        self._begin(self._conversation.asked_s)
-        while not self._conversation.answered:
-            event = next(self._conversation, None)
-            if event is None:
-                return
-            yield self._record(event)
+        conversation = self._conversation
+        number = self._claim(conversation)
+        while not (conversation.closed or conversation._turn_is_over(number)):
+            event = self._record(conversation.poll(TICK_S))
+            if event is not None:
+                yield event

@@ -28,6 +28,7 @@ __all__ = [
     "Fragment",
     "Interrupted",
     "Media",
+    "Reconnected",
     "ReplyText",
     "Silence",
     "Speaking",
@@ -61,8 +62,23 @@ class Fragment(wire.Fragment, kw_only=True):
         return _brief(self)
 
 
+class Reconnected(msgspec.Struct, kw_only=True, tag="reconnected"):
+    """The connection was lost, and the conversation goes on with a new one."""
+
+    session_id: str
+    resumed: bool
+    """Whether the server knew the session: its history and settings; else it began anew."""
+    lost: str | None = None
+    """The turn that was under way; none of its events follow."""
+    sent_again: int = 0
+    """Typed questions whose turn had not begun; they were asked again."""
+    unanswered: int = 0
+    """Spoken questions whose turn had not begun; they must be asked again."""
+
+
 Event: TypeAlias = (
     Started
+    | Reconnected
     | Speaking
     | Silence
     | Transcript

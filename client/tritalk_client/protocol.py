@@ -49,6 +49,8 @@ TensorValue: TypeAlias = bytes | float | bool | np.int32
 """The one element of an input."""
 
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_FIRST_RECONNECT_MS = 200
+_LONGEST_RECONNECT_MS = 2_000
 
 
 def channel_options(connect_s: float) -> list[tuple[str, int]]:
@@ -62,6 +64,9 @@ def channel_options(connect_s: float) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         # Despite its name, gRPC takes it as the deadline of each attempt to connect.
         ("grpc.min_reconnect_backoff_ms", int(connect_s * 1000)),
+        # A server that comes back is found soon, however long it was away.
+        ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+        ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
     ]
 
 

@@ -13,13 +13,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritalk_client import calls, wire
 from tritalk_client.audio import Recording
-from tritalk_client.calls import Call, Speech
+from tritalk_client.calls import Call, Reading, Speech
 from tritalk_client.conversation import Conversation, Turn
 from tritalk_client.health import MODELS, Health, ModelHealth, ready_model, unready_model
 from tritalk_client.narration import Narration
 from tritalk_client.protocol import call_error, channel_options, check_server, new_sequence_id
 from tritalk_client.question import Question, read_question, read_script
-from tritalk_client.settings import Avatar, Settings, configuration
+from tritalk_client.reconnect import Reconnect
+from tritalk_client.settings import UNPACED_LEAD_S, Avatar, Settings, configuration
 from tritalk_client.stream import Stream
 from tritalk_client.timeouts import Timeouts
 from tritalk_client.video import Answer
@@ -84,15 +85,32 @@ class Talker:
 
     # --- turns -------------------------------------------------------------------------------
 
-    def conversation(self, avatar: Avatar, **settings: Unpack[Settings]) -> Conversation:
+    def conversation(
+        self,
+        avatar: Avatar,
+        *,
+        session_id: str | None = None,
+        reconnect: bool | Reconnect = False,
+        **settings: Unpack[Settings],
+    ) -> Conversation:
         """A conversation, to be opened with `with`.
 
         Args:
             avatar: The portrait.
+            session_id: An earlier conversation to go on with, by its `session_id`.
+            reconnect: Whether the conversation is taken up again when its connection is lost, or
+                within which limits.
             **settings: See `Settings`.
+
+        Raises:
+            TritalkError: BAD_REQUEST for a setting out of its bounds, or what cannot be a session.
         """
         conversation = Conversation(
-            self.server, self.timeouts, configuration(avatar, settings), self._connect
+            self.server,
+            self.timeouts,
+            configuration(avatar, settings, session_id=session_id),
+            self._connect,
+            Reconnect() if reconnect is True else reconnect or None,
         )
         self._conversations.add(conversation)
         return conversation
@@ -117,12 +135,13 @@ class Talker:
             sample_rate_hz: Sample rate of samples.
             pace: Whether a recording is sent at the speed of speech, not as fast as it goes.
             raise_failures: Whether a failed stage raises its error, not only says so in an event.
-            **settings: See `Settings`.
+            **settings: See `Settings`; `lead_s` is unlimited unless it is given.
         """
 
         def load() -> Question:
             return read_question(recording, text=text, sample_rate_hz=sample_rate_hz, pace=pace)
 
+        settings.setdefault("lead_s", UNPACED_LEAD_S)
         conversation = self.conversation(avatar, **settings)
         return Turn(conversation, load=load, raise_failures=raise_failures)
 
@@ -135,6 +154,7 @@ class Talker:
         **settings: Unpack[Settings],
     ) -> Turn:
         """Have the portrait speak words as they are; arguments as those of `ask`."""
+        settings.setdefault("lead_s", UNPACED_LEAD_S)
         conversation = self.conversation(avatar, **settings)
         return Turn(conversation, load=lambda: read_script(text), raise_failures=raise_failures)
 
@@ -213,6 +233,14 @@ class Talker:
         """Speak a text."""
         return self._run(calls.synthesise(text, voice=voice, speed=speed))
 
+    def forget_answers(self, question: str | None = None) -> int:
+        """Empty the cache of answers; returns how many were in it.
+
+        Args:
+            question: Forget the answers to this question only.
+        """
+        return self._run(calls.forget_answers(question))
+
     def health(self) -> Health:
         """The state of every model; UNAVAILABLE when there is no server."""
         timeout_s = self.timeouts.connect_s
@@ -237,13 +265,20 @@ class Talker:
         return ready_model(name, model.versions) if ready.ready else unready_model(name, None)
 
     def _run(self, call: Call[T]) -> T:
+        options = {"timeout": self.timeouts.call_s, "metadata": self._metadata}
         try:
-            response = self._stub.ModelInfer(
-                call.request, timeout=self.timeouts.call_s, metadata=self._metadata
-            )
+            if not call.streamed:
+                return call.read(self._stub.ModelInfer(call.request, **options))
+            reading = Reading(call, self.server)
+            stream = self._stub.ModelStreamInfer(iter([call.request]), **options)
+            try:
+                for response in stream:
+                    reading.take(response)
+            finally:
+                stream.cancel()
         except grpc.RpcError as error:
             raise call_error(error, self.server) from error
-        return call.read(response)
+        return reading.result()
 
     def _connect(self) -> Stream:
         return Stream(self._stub, self._metadata)

@@ -117,27 +117,42 @@ class _Reel:
 
 
 class AnswerBuilder:
-    """Collects the events of one turn; when another turn begins, that one counts.
+    """Collects one turn.
 
     Args:
-        began_s: The end of the question, on the clock of `add`.
+        asked_s: The end of the question, on the clock of `add`.
     """
 
-    def __init__(self, began_s: float) -> None:
-        self._reel = _Reel(began_s)
+    def __init__(self, asked_s: float = 0.0) -> None:
+        self._reel = _Reel(asked_s)
         self._transcript: Transcript | None = None
         self._started: TurnStarted | None = None
         self._completed: TurnCompleted | None = None
         self._words: list[str] = []
         self._failures: list[Failure] = []
 
+    @property
+    def turn_id(self) -> str:
+        """The turn, empty before it has begun."""
+        return self._started.turn_id if self._started else ""
+
+    def begin(self, started: TurnStarted, transcript: Transcript | None, asked_s: float) -> None:
+        """The turn begins.
+
+        Args:
+            started: Its first event.
+            transcript: What was recognised of its question.
+            asked_s: The end of its question.
+        """
+        self._started = started
+        self._transcript = transcript
+        self._reel.began_s = asked_s
+
     def add(self, event: Event, now_s: float) -> None:
         """Take an event that arrived at `now_s`."""
         match event:
-            case Transcript(final=True):
+            case Transcript(final=True, ignored="") if self._started is None:
                 self._transcript = event
-            case TurnStarted():
-                self._begin(event)
             case ReplyText():
                 self._words.append(event.text)
             case Media():
@@ -164,12 +179,6 @@ class AnswerBuilder:
             usage=completed.usage if completed else None,
             failures=tuple(self._failures),
         )
-
-    def _begin(self, started: TurnStarted) -> None:
-        self._started = started
-        self._completed = None
-        self._words = []
-        self._reel = _Reel(self._reel.began_s)
 
 
 def narrated(fragments: Sequence[tuple[float, Fragment]], began_s: float) -> Video:

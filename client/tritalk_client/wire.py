@@ -120,6 +120,9 @@ class Transcript(Message, tag="transcript"):
     since_speech_ms: float | None = None
     """Milliseconds since the last speech that the text covers had come, when this was sent; of
     final and paused transcripts."""
+    endpoint_ms: float | None = None
+    """Milliseconds from the last speech until its end was certain; of final transcripts of a
+    hands-free user."""
     ignored: Literal["", "back_channel", "echo"] = ""
     """Why the portrait does not take these words for a question of the user's."""
 
@@ -221,7 +224,8 @@ class Configure(Message, tag="configure"):
     """With the START: go on with this session, its history and its settings. One that is not known
     any more begins anew. `Started` names the session."""
     lead_s: _Lead | None = None
-    """Most seconds of an answer that the client holds ahead of playing it."""
+    """Most seconds of an answer that the client holds ahead of playing it; 3600 is as fast as the
+    answer is made, and its turn then ends with its last fragment, not when that has been played."""
     interrupt_ms: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     """Milliseconds of the user's speech that interrupt an answer; shorter sounds do not."""
     end_silence_ms: _EndSilence | None = None

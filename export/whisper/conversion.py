@@ -14,8 +14,9 @@ import onnxruntime
 from export.whisper import ctranslate2, ggml, vocabulary
 from export.whisper.checkpoint import Array, Checkpoint, CheckpointError
 from export.whisper.decoder import author_decoder
-from export.whisper.encoder import Silence, author_encoder
+from export.whisper.encoder import author_encoder
 from export.whisper.graph import Precision
+from export.whisper.silence import Silence
 from tritalk.asr.model_config import WhisperModel
 
 SILENCE_LEVEL = -1.0

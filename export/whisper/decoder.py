@@ -12,16 +12,19 @@ import onnx
 
 from export.whisper.checkpoint import Checkpoint
 from export.whisper.graph import FLOAT, INT64, Graph, Precision, Shape
+from export.whisper.silence import NEVER
 
 
 def author_decoder(checkpoint: Checkpoint, *, precision: Precision) -> onnx.ModelProto:
     """The decoder as an ONNX model.
 
-    Inputs: `tokens` int64 `[batch, tokens]`; for each layer `past_key_<i>` and `past_value_<i>`
-    float32 `[batch, heads, past, state / heads]` (past may be 0), `cross_key_<i>` and
-    `cross_value_<i>` as the encoder puts them out. Outputs: `logits` float32
-    `[batch, vocabulary]` of the last token, `present_key_<i>` and `present_value_<i>`, the past and
-    these tokens.
+    Inputs: `tokens` int64 `[batch, tokens]`; `padding` int64 `[batch]`, how many of the past and of
+    these tokens, from the first, are none of the sequence's; `scored` int64 `[1]`, how many tokens,
+    from the last, are to have logits; for each layer `past_key_<i>` and `past_value_<i>` float32
+    `[batch, heads, past, state / heads]` (past may be 0); `cross_key_<i>`, `cross_value_<i>` and
+    `cross_score_<i>` as the encoder puts them out. Outputs: `logits` float32
+    `[batch, scored, vocabulary]`, `present_key_<i>` and `present_value_<i>`, the past and these
+    tokens.
 
     Args:
         checkpoint: Sizes and weights.
@@ -40,17 +43,26 @@ class _Decoder:
         graph, sizes = self._graph, self._sizes
         tokens = graph.input("tokens", INT64, ["batch", "tokens"])
         layers = range(sizes.text_layers)
+        padding = graph.input("padding", INT64, ["batch"])
+        scored = graph.input("scored", INT64, [1])
         past = [self._cache("past", layer, "past") for layer in layers]
-        cross = [self._cache("cross", layer, sizes.audio_context) for layer in layers]
+        cross = [self._cache("cross", layer, "keys") for layer in layers]
+        scores = [
+            graph.input(f"cross_score_{layer}", FLOAT, ["batch", 1, 1, "keys"]) for layer in layers
+        ]
         self._batch = graph.length(tokens, 0)
         self._odd = graph.node("Mod", [self._batch, graph.integers(2)])
-        x = self._embedded(self._filled_up(tokens, 2), graph.length(past[0][0], 2))
+        self._tokens = graph.length(tokens, 1)
+        sizes_of_scores = [graph.integers(1, 1), self._tokens, graph.integers(1)]
+        each_token = graph.node("Concat", sizes_of_scores, axis=0)
+        scores = [graph.node("Expand", [score, each_token]) for score in scores]
+        x = self._embedded(tokens, padding, graph.length(past[0][0], 2))
         for layer in layers:
-            x = self._block(x, layer, past[layer], cross[layer])
-        last = graph.slice(x, graph.integers(-1), graph.integers(np.iinfo(np.int64).max), 1)
-        last = self._layer_norm(graph.node("Squeeze", [last, graph.integers(1)]), "decoder.ln")
+            x = self._block(x, layer, past[layer], [*cross[layer], "", "", scores[layer]])
+        first = graph.node("Sub", [self._tokens, scored])
+        last = self._layer_norm(graph.slice(x, first, self._tokens, 1), "decoder.ln")
         logits = graph.linear(last, self._weights["decoder.token_embedding.weight"])
-        graph.output(self._real(logits), "logits", FLOAT, ["batch", sizes.vocabulary])
+        graph.output(self._real(logits), "logits", FLOAT, ["batch", "scored", sizes.vocabulary])
         return graph.model()
 
     def _cache(self, name: str, layer: int, length: int | str) -> tuple[str, str]:
@@ -59,16 +71,38 @@ class _Decoder:
         key = self._graph.input(f"{name}_key_{layer}", FLOAT, shape)
         return key, self._graph.input(f"{name}_value_{layer}", FLOAT, shape)
 
-    def _embedded(self, tokens: str, past: str) -> str:
-        graph = self._graph
+    def _embedded(self, tokens: str, padding: str, past: str) -> str:
+        graph, context = self._graph, self._sizes.text_context
         # Looked up, not multiplied: float16 halves the largest table at no cost.
         table = self._weights["decoder.token_embedding.weight"].astype(np.float16)
+        tokens = self._filled_up(tokens, 2)
         x = graph.node("Cast", [graph.node("Gather", [graph.constant(table), tokens])], to=FLOAT)
+        end = graph.add(past, self._tokens)
+        indices = graph.slice(graph.constant(np.arange(context)), graph.integers(0), end, 0)
+        padding = graph.node("Unsqueeze", [padding, graph.integers(1)])
+        self._bias = self._scores(indices, padding, past, end)
+        places = graph.slice(indices, past, end, 0)
+        places = graph.node("Max", [graph.node("Sub", [places, padding]), graph.integers(0)])
         positions = graph.constant(self._weights["decoder.positional_embedding"])
-        end = graph.add(past, graph.length(tokens, 1))
-        return graph.add(x, graph.slice(positions, past, end, 0))
+        return graph.add(x, graph.node("Gather", [positions, self._filled_up(places, 2)]))
 
-    def _block(self, x: str, layer: int, past: tuple[str, str], cross: tuple[str, str]) -> str:
+    def _scores(self, indices: str, padding: str, past: str, end: str) -> str:
+        """What is added to each token's scores of the tokens, `[batch, 1, tokens, present]`.
+
+        Nothing for itself and those before it, and so little that it counts for nothing for those
+        behind it and the padding.
+        """
+        graph = self._graph
+        queries = graph.node("Unsqueeze", [graph.slice(indices, past, end, 0), graph.integers(1)])
+        behind = graph.node("Greater", [indices, queries])
+        outside = graph.node("Less", [indices, padding])
+        outside = graph.node("Unsqueeze", [outside, graph.integers(1)])
+        barred = graph.node("Unsqueeze", [graph.node("Or", [behind, outside]), graph.integers(1)])
+        return graph.node(
+            "Where", [barred, graph.constant(np.float32(NEVER)), graph.constant(np.float32(0))]
+        )
+
+    def _block(self, x: str, layer: int, past: tuple[str, str], cross: list[str]) -> str:
         graph, block = self._graph, f"decoder.blocks.{layer}"
         y = self._self_attention(self._layer_norm(x, f"{block}.attn_ln"), layer, past)
         x = graph.add(x, self._linear(self._filled_up(y, 3), f"{block}.attn.out"))
@@ -97,11 +131,10 @@ class _Decoder:
             graph.declare(present, FLOAT, shape)
         return graph.nodes(
             "MultiHeadAttention",
-            [*parts, "", "", "", *past],
+            [*parts, "", "", self._bias, *past],
             names=names,
             domain="com.microsoft",
             num_heads=sizes.heads,
-            unidirectional=1,
         )[0]
 
     def _filled_up(self, x: str, rank: int) -> str:

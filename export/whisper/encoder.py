@@ -2,17 +2,16 @@
 
 Whisper's encoder looks at 30 s, whatever was said. Positions behind the speech hold silence, and
 what silence turns into there hardly depends on the speech. So the graph computes the positions of
-the speech only; in every layer these also attend to the keys and values of encoded silence behind
-them, which are constants of the model. The decoder's cross-attention gets its keys and values the
-same way: the speech's own, then those of silence, `audio_context` positions in all.
+the speech only; in every layer these also attend to the keys and values of encoded silence, which
+are constants of the model, a few for groups of positions: see `export.whisper.silence`. The
+decoder's cross-attention gets its keys and values the same way.
 
-The sequences of a batch may differ in length: behind each one's own positions its keys and values
-are those of silence, so that a sequence's result does not depend on its neighbours.
+The sequences of a batch may differ in length: a sequence attends to its own positions and to the
+silence behind them, so that its result does not depend on its neighbours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,25 +20,15 @@ import onnx
 
 from export.whisper.checkpoint import Checkpoint
 from export.whisper.graph import FLOAT, INT64, Graph, Precision, Shape
+from export.whisper.silence import NEVER, Groups, Silence, grouped
 
 Array = npt.NDArray[Any]
 
+_GROUPS = 128
+"""Of silence in each layer; more cost time and change no text."""
 
-@dataclass(frozen=True)
-class Silence:
-    """What 30 s of silence turn into, float16.
-
-    Attributes:
-        keys: Of the encoder's layers, each `[1, audio_context, state]`.
-        values: Likewise.
-        cross_keys: Of the decoder's layers, each `[1, heads, audio_context, state / heads]`.
-        cross_values: Likewise.
-    """
-
-    keys: tuple[Array, ...]
-    values: tuple[Array, ...]
-    cross_keys: tuple[Array, ...]
-    cross_values: tuple[Array, ...]
+_GROUPS_OF_FIRST = 400
+"""In the encoder's first layer, where positions of silence differ by nothing but their places."""
 
 
 def author_encoder(
@@ -50,7 +39,8 @@ def author_encoder(
     Inputs: `mel` float32 `[batch, mels, frames]`, zero behind the frames of a sequence, and
     `lengths` int64 `[batch]`, each sequence's positions (two frames each). Outputs: for each layer
     of the decoder `cross_key_<i>` and `cross_value_<i>`, float32
-    `[batch, heads, audio_context, state / heads]`.
+    `[batch, heads, keys, state / heads]`, and `cross_score_<i>` float32 `[batch, 1, 1, keys]`, what
+    is added to the scores of the keys. The groups of silence come first, then the positions.
 
     Args:
         checkpoint: Sizes and weights.
@@ -79,7 +69,8 @@ class _Encoder:
         x = graph.node("Transpose", [x], perm=[0, 2, 1])
         self._batch = graph.length(x, 0)
         self._positions = graph.length(x, 1)
-        self._own = self._mask(lengths)
+        self._lengths = lengths
+        self._own = self._own_scores()
         embedding = graph.constant(self._weights["encoder.positional_embedding"])
         x = graph.add(x, graph.slice(embedding, graph.integers(0), self._positions, 0))
         for layer in range(sizes.audio_layers):
@@ -95,13 +86,26 @@ class _Encoder:
         x = self._graph.node("Conv", [x, weight, bias], pads=[1, 1], strides=[number])
         return self._graph.node("Gelu", [x])
 
-    def _mask(self, lengths: str) -> str:
-        """Which positions are each sequence's own, bool `[batch, positions, 1]`."""
+    def _own_scores(self) -> str:
+        """What is added to the scores of the positions, `[batch, 1, 1, positions]`."""
         graph = self._graph
-        indices = graph.constant(np.arange(self._sizes.audio_context).reshape(1, -1, 1))
-        indices = graph.slice(indices, graph.integers(0), self._positions, 1)
-        lengths = graph.node("Reshape", [lengths, graph.integers(-1, 1, 1)])
-        return graph.node("Less", [indices, lengths])
+        indices = graph.constant(np.arange(self._sizes.audio_context).reshape(1, 1, 1, -1))
+        indices = graph.slice(indices, graph.integers(0), self._positions, 3)
+        lengths = graph.node("Reshape", [self._lengths, graph.integers(-1, 1, 1, 1)])
+        nothing, never = graph.constant(np.float32(0)), graph.constant(np.float32(NEVER))
+        return graph.node("Where", [graph.node("Less", [indices, lengths]), nothing, never])
+
+    def _scores(self, groups: Groups) -> str:
+        """What is added to the scores of the groups and the positions, `[batch, 1, 1, keys]`."""
+        graph = self._graph
+        counts = graph.node("Gather", [graph.constant(groups.counts), self._lengths])
+        counts = graph.node(
+            "Cast", [graph.node("Unsqueeze", [counts, graph.integers(1, 2)])], to=FLOAT
+        )
+        # The logarithm of none is infinite, and the softmax would make nonsense of it.
+        never = graph.constant(np.float32(NEVER))
+        scores = graph.node("Max", [graph.node("Log", [counts]), never])
+        return graph.node("Concat", [scores, self._own], axis=3)
 
     def _block(self, x: str, layer: int) -> str:
         graph, block = self._graph, f"encoder.blocks.{layer}"
@@ -109,14 +113,23 @@ class _Encoder:
         query = self._linear(y, f"{block}.attn.query")
         key = self._linear(y, f"{block}.attn.key", bias=False)
         value = self._linear(y, f"{block}.attn.value")
+        inputs = [query, key, value]
         if self._silence is None:
             shape: Shape = ["batch", "positions", self._sizes.state]
             graph.output(key, f"key_{layer}", FLOAT, shape)
             graph.output(value, f"value_{layer}", FLOAT, shape)
         else:
-            key = self._followed_by_silence(key, self._silence.keys[layer], self._own, axis=1)
-            value = self._followed_by_silence(value, self._silence.values[layer], self._own, axis=1)
-        y = graph.contrib("MultiHeadAttention", [query, key, value], num_heads=self._sizes.heads)
+            keys, values = self._silence.keys[layer], self._silence.values[layer]
+            groups = grouped(keys, values, _GROUPS if layer else _GROUPS_OF_FIRST)
+            inputs = [
+                query,
+                self._behind(groups.keys, key, axis=1),
+                self._behind(groups.values, value, axis=1),
+                "",
+                "",
+                self._for_each_query(self._scores(groups)),
+            ]
+        y = graph.contrib("MultiHeadAttention", inputs, num_heads=self._sizes.heads)
         x = graph.add(x, self._linear(y, f"{block}.attn.out"))
         y = self._linear(self._layer_norm(x, f"{block}.mlp_ln"), f"{block}.mlp.0")
         return graph.add(x, self._linear(graph.node("Gelu", [y]), f"{block}.mlp.2"))
@@ -124,33 +137,36 @@ class _Encoder:
     def _cross(self, x: str, layer: int) -> None:
         graph, sizes = self._graph, self._sizes
         heads = graph.integers(0, 0, sizes.heads, sizes.state // sizes.heads)
-        own = graph.node("Unsqueeze", [self._own, graph.integers(1)])
-        silence = self._silence
-        for name, bias, constants in (
-            ("key", False, silence and silence.cross_keys),
-            ("value", True, silence and silence.cross_values),
+        groups = None
+        if self._silence is not None:
+            keys, values = self._silence.cross_keys[layer], self._silence.cross_values[layer]
+            groups = grouped(keys, values, _GROUPS)
+        for name, bias, means in (
+            ("key", False, None if groups is None else groups.keys),
+            ("value", True, None if groups is None else groups.values),
         ):
             y = self._linear(x, f"decoder.blocks.{layer}.cross_attn.{name}", bias=bias)
             y = graph.node("Transpose", [graph.node("Reshape", [y, heads])], perm=[0, 2, 1, 3])
-            if constants:
-                y = self._followed_by_silence(y, constants[layer], own, axis=2)
-            shape: Shape = ["batch", sizes.heads, sizes.audio_context, sizes.state // sizes.heads]
+            if means is not None:
+                y = self._behind(means, y, axis=2)
+            shape: Shape = ["batch", sizes.heads, "keys", sizes.state // sizes.heads]
             graph.output(y, f"cross_{name}_{layer}", FLOAT, shape)
+        scores = self._own if groups is None else self._scores(groups)
+        graph.output(scores, f"cross_score_{layer}", FLOAT, ["batch", 1, 1, "keys"])
 
-    def _followed_by_silence(self, x: str, silence: Array, own: str, *, axis: int) -> str:
-        """`x` where it is a sequence's own, silence elsewhere and up to the full context."""
+    def _for_each_query(self, scores: str) -> str:
+        """`[batch, 1, positions, keys]`, as the operator wants it."""
         graph = self._graph
-        constant = graph.constant(silence)
+        sizes = [graph.integers(1, 1), self._positions, graph.integers(1)]
+        return graph.node("Expand", [scores, graph.node("Concat", sizes, axis=0)])
 
-        def part(begin: str, end: str) -> str:
-            return graph.node("Cast", [graph.slice(constant, begin, end, axis)], to=FLOAT)
-
-        zero, context = graph.integers(0), graph.integers(self._sizes.audio_context)
-        x = graph.node("Where", [own, x, part(zero, self._positions)])
-        ones = graph.integers(*[1] * (silence.ndim - 1))
+    def _behind(self, means: Array, x: str, *, axis: int) -> str:
+        """The means of the groups of silence, then `x`, along an axis."""
+        graph = self._graph
+        ones = graph.integers(*[1] * (means.ndim - 1))
         batch = graph.node("Concat", [self._batch, ones], axis=0)
-        rest = graph.node("Expand", [part(self._positions, context), batch])
-        return graph.node("Concat", [x, rest], axis=axis)
+        constant = graph.node("Expand", [graph.constant(means), batch])
+        return graph.node("Concat", [constant, x], axis=axis)
 
     def _layer_norm(self, x: str, name: str) -> str:
         weights = self._weights

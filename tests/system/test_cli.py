@@ -16,6 +16,7 @@ from benchmarks.scrape import scrape
 from export import assets
 from tests.media import watch
 from tritalk import metrics
+from tritalk.environment import repository_root
 from tritalk.server import Server
 from tritalk_client import Talker
 
@@ -99,6 +100,39 @@ def test_health_is_good(tritalk: Tritalk) -> None:
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["can_serve_turns"] is True
+
+
+def test_a_script_becomes_a_conversation_that_can_be_watched(
+    tritalk: Tritalk, portrait: str, tmp_path: Path
+) -> None:
+    script = str(repository_root() / "client" / "examples" / "mid_sentence.yaml")
+    output = ("-o", "talk.mp4", "--events", "events.jsonl")
+
+    done = tritalk("chat", "--replay", script, "--avatar", portrait, *output)
+
+    assert done.returncode == 0, done.stderr
+    kinds = [json.loads(line)["type"] for line in (tmp_path / "events.jsonl").open()]
+    assert kinds.count("interrupted") == 1
+    film = watch((tmp_path / "talk.mp4").read_bytes())
+    assert film.video_end_s > 5
+    assert film.audio_end_s == pytest.approx(film.video_end_s, abs=0.1)
+    assert "first frame" in done.stdout
+
+
+def test_lines_of_a_pipe_are_a_conversation(server: Server, portrait: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [program(), "chat", "--text", "--avatar", portrait, "--server", server.grpc_url, "--json"],
+        cwd=tmp_path,
+        input="My name is Ada.\nWhat is my name?\n",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    turns = json.loads(done.stdout)["turns"]
+    assert [turn["outcome"] for turn in turns] == ["answered", "answered"]
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.demo import word_error_rate
 from benchmarks.scrape import scrape
 from export import assets
 from tests.media import watch
+from tritalk.environment import repository_root
 from tritalk.metrics import MEL_TIME
 from tritalk.server import Server
 from tritalk_client import (
@@ -23,16 +28,30 @@ from tritalk_client import (
     Failure,
     Interrupted,
     Media,
+    Recorder,
+    Speaking,
     Talker,
+    Transcript,
     TritalkError,
     TurnCompleted,
     TurnStarted,
 )
+from tritalk_client.replay import replay
+from tritalk_client.script import read_script
 
 HARVARD = "F1_harvard_phrases.wav"
 FILM_S_TOLERANCE = 0.04
 SENTENCES = 20
 STILL_WITHIN_S = 120
+EXAMPLES = sorted((repository_root() / "client" / "examples").glob("*.yaml"))
+OUTCOMES = {
+    "back_channel": ["answered"],
+    "before_the_first_word": ["interrupted", "answered"],
+    "mid_sentence": ["interrupted", "answered"],
+    "overlap": ["interrupted", "answered"],
+    "pauses": ["answered", "answered"],
+    "two_in_a_row": ["interrupted", "interrupted", "answered"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +99,10 @@ def test_a_recording_is_transcribed_as_an_array_as_well_as_from_its_file(talker:
 
     from_file = talker.transcribe(path)
 
+    from_array = talker.transcribe(samples, sample_rate_hz=rate)
+
     assert from_file.text
-    assert talker.transcribe(samples, sample_rate_hz=rate) == from_file
+    assert (from_array.text, from_array.audio_s) == (from_file.text, from_file.audio_s)
 
 
 def test_a_text_is_synthesised_with_the_timing_of_its_phonemes(talker: Talker) -> None:
@@ -148,15 +169,15 @@ def test_a_new_question_interrupts_the_answer_to_the_last(
 ) -> None:
     with talker.conversation(avatar) as conversation:
         conversation.say("One two three four five six seven eight nine ten. " * 10)
-        events = conversation.turn()
-        for event in events:
+        left = conversation.turn()
+        for event in left:
             if isinstance(event, Media):
                 break
         conversation.say("Good.")
-        rest = list(conversation.turn())
+        after = conversation.turn().result()
 
-    completed = [event for event in rest if isinstance(event, TurnCompleted)]
-    assert [event.outcome for event in completed] == ["interrupted", "answered"]
+    assert (left.answer.outcome, after.outcome) == ("interrupted", "answered")
+    assert after.reply == "Good."
 
 
 def test_a_setting_that_is_refused_leaves_the_conversation_as_it_was(
@@ -211,6 +232,73 @@ def steps_when_still(server: Server) -> float:
         last = made
         time.sleep(1)
     return made
+
+
+# --- hands-free, recorded, by a script ---------------------------------------------------------
+
+
+def test_a_recording_is_heard_hands_free_and_answered(talker: Talker, avatar: AvatarInfo) -> None:
+    recording = assets.recordings("harvard-phrases")[HARVARD]
+
+    with talker.conversation(avatar) as conversation:
+        conversation.listen(recording.path, silence_s=1.5)
+        turns, events = [], []
+        # He pauses between his sentences, and interrupts the answer to the first.
+        while not turns or turns[-1].answer.outcome == "interrupted":
+            turns.append(conversation.turn())
+            events += turns[-1]
+
+    assert any(isinstance(event, Speaking) for event in events)
+    partials = [event for event in events if isinstance(event, Transcript) and not event.final]
+    assert partials
+    for earlier, later in itertools.pairwise(partials):
+        assert later.utterance != earlier.utterance or later.text.startswith(earlier.stable)
+    heard = [event for event in events if isinstance(event, Transcript) and event.final]
+    assert word_error_rate(recording.text, " ".join(event.text for event in heard)) <= 0.3
+    assert turns[-1].answer.outcome == "answered"
+    assert turns[-1].answer.stages_ms.endpoint is not None
+
+
+def test_a_session_is_gone_on_with_in_another_conversation(
+    talker: Talker, avatar: AvatarInfo
+) -> None:
+    with talker.conversation(avatar) as conversation:
+        conversation.ask(text="My name is Ada.")
+        assert conversation.turn().result().outcome == "answered"
+        session_id = conversation.session_id
+    with talker.conversation(avatar, session_id=session_id) as conversation:
+        assert conversation.started.resumed
+        assert conversation.started.history == 2
+
+
+def test_answers_that_were_kept_are_forgotten(talker: Talker, avatar: AvatarInfo) -> None:
+    talker.ask(text="Who are you?", avatar=avatar, answer_cache=True).result()
+
+    assert talker.forget_answers("Who are you?") >= 1
+    assert talker.forget_answers("Who are you?") == 0
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_go_as_they_say(
+    talker: Talker, avatar: AvatarInfo, tmp_path: Path, path: Path
+) -> None:
+    script = read_script(path)
+    settings = script.settings
+    settings.avatar_id = None
+    given = {k: v for k, v in msgspec.structs.asdict(settings).items() if v is not None}
+
+    with (
+        Recorder(tmp_path / "talk.mp4") as recorder,
+        talker.conversation(avatar, **given) as conversation,
+    ):
+        recorder.attach(conversation)
+        happened = replay(conversation, script.voiced(talker.synthesise))
+
+    outcomes = [each.event.outcome for each in happened if isinstance(each.event, TurnCompleted)]
+    assert outcomes == OUTCOMES[path.stem], path.stem
+    film = watch((tmp_path / "talk.mp4").read_bytes())
+    assert film.video_end_s == pytest.approx(film.audio_end_s, abs=0.1)
+    assert film.video_end_s >= happened[-1].at_s - 0.1
 
 
 def test_asyncio_offers_the_same(server: Server, avatar: AvatarInfo) -> None:

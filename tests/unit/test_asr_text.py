@@ -21,3 +21,38 @@ def test_pieces_are_joined_as_the_language_is_written() -> None:
 )
 def test_punctuation_alone_says_nothing(found: str, said: bool) -> None:
     assert text.says_something(found) is said
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "What is the capital of France?",
+        "Stop!",
+        "I am done.",
+        'He said "no."',
+        "你好。",
+        "你叫什么名字？",
+    ],
+)
+def test_a_sentence_with_its_mark_is_complete(found: str) -> None:
+    assert text.is_complete(found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "",
+        ".",
+        "What is the capital",
+        "I went to the.",
+        "I like apples and.",
+        "Because, um.",
+        "Well...",
+        "And then…",
+        "Hello,",
+        "我想要苹果和。",
+        "因为。",
+    ],
+)
+def test_a_text_after_which_more_is_to_come_is_not(found: str) -> None:
+    assert not text.is_complete(found)

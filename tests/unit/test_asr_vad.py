@@ -14,21 +14,6 @@ def probabilities(*runs: tuple[float, int]) -> np.ndarray:
     return np.concatenate([np.full(count, value, dtype=np.float32) for value, count in runs])
 
 
-def test_silence_has_no_span() -> None:
-    assert vad.speech_span(probabilities((0.1, 50)), threshold=0.5, margin_s=0.3) is None
-    assert vad.speech_span(np.zeros(0, dtype=np.float32), threshold=0.5, margin_s=0.3) is None
-
-
-def test_the_span_reaches_from_the_first_to_the_last_speech() -> None:
-    heard = probabilities((0.1, 10), (0.9, 5), (0.1, 20), (0.9, 5), (0.1, 10))
-    assert vad.speech_span(heard, threshold=0.5, margin_s=0.0) == (10 * WINDOW, 40 * WINDOW)
-
-
-def test_a_margin_is_kept_on_both_sides_but_not_before_the_audio() -> None:
-    heard = probabilities((0.1, 2), (0.9, 5), (0.1, 50))
-    assert vad.speech_span(heard, threshold=0.5, margin_s=0.5) == (0, 7 * WINDOW + 8000)
-
-
 def test_a_short_span_stays_in_one_piece() -> None:
     assert vad.cuts(probabilities((0.9, 10)), 100, 5000, longest=5000) == [(100, 5000)]
 
@@ -48,3 +33,18 @@ def test_the_pieces_are_the_span_and_none_is_too_long(seed: int) -> None:
     assert [piece[0] for piece in pieces] == [begin, *[piece[1] for piece in pieces[:-1]]]
     assert pieces[-1][1] == end
     assert all(0 < last - first <= 200 * WINDOW for first, last in pieces)
+
+
+@pytest.mark.parametrize(
+    ("heard", "window"),
+    [
+        (((0.9, 5), (0.1, 5), (0.9, 5)), 7),
+        (((0.9, 2), (0.02, 1), (0.9, 2), (0.14, 3), (0.9, 2)), 6),
+        (((0.9, 5), (0.5, 1), (0.8, 5)), 5),
+        (((0.9, 1),), 0),
+    ],
+)
+def test_the_quietest_point_is_in_the_longest_pause_or_least_like_speech(
+    heard: tuple[tuple[float, int], ...], window: int
+) -> None:
+    assert vad.quietest(probabilities(*heard)) == window

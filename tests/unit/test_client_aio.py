@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,14 @@ import pytest
 from tests import answers
 from tests.scripted_triton import Freeze, Hangup, ScriptedTriton
 from tritalk_client import (
+    AsyncConversation,
     AsyncTalker,
+    Conversation,
     ErrorCode,
     Interrupted,
     Media,
+    Reconnect,
+    Reconnected,
     Talker,
     Timeouts,
     TritalkError,
@@ -131,6 +137,99 @@ def test_speech_at_its_own_speed_is_cut_short_by_leaving(triton: ScriptedTriton)
     assert len(triton.messages(wire.Close)) == 1
 
 
+def test_two_questions_at_once_have_a_turn_each(triton: ScriptedTriton) -> None:
+    triton.answer = lambda question: answers.answered(question, turn_id=f"turn-{question!r}")
+
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut") as conversation:
+            await conversation.ask(text="a")
+            await conversation.ask(text="b")
+            turns = [await conversation.turn().result() for _ in range(2)]
+        assert [turn.question for turn in turns] == ["a", "b"]
+
+    run(triton, act)
+
+
+async def quiet_microphone() -> AsyncIterator[bytes]:
+    for number in range(6):
+        await asyncio.sleep(0.01)
+        yield (b"\1\0" if number < 3 else b"\0\0") * 1600
+
+
+@pytest.mark.parametrize(
+    "microphone", [quiet_microphone, lambda: iter([b"\1\0" * 1600] * 3 + [b"\0\0" * 1600] * 3)]
+)
+def test_a_microphone_is_any_iterator_and_recordings_may_follow(
+    triton: ScriptedTriton, microphone: Callable[[], Any]
+) -> None:
+    triton.answer = lambda question: answers.answered(question, turn_id=secrets.token_hex(4))
+
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut") as conversation:
+            await conversation.listen(microphone())
+            await conversation.listen(np.full(3200, 0.5), sample_rate_hz=16_000, silence_s=0.4)
+            turns = [await conversation.turn().result() for _ in range(2)]
+            assert [turn.outcome for turn in turns] == ["answered", "answered"]
+            assert [turn.transcript.audio_s for turn in turns if turn.transcript] == [0.3, 0.2]
+
+    run(triton, act)
+
+
+def test_a_microphone_that_fails_is_a_typed_error(triton: ScriptedTriton) -> None:
+    async def unplugged() -> AsyncIterator[bytes]:
+        yield b"\0\0" * 1600
+        raise OSError("unplugged")
+
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut") as conversation:
+            await conversation.listen(unplugged())
+            with pytest.raises(TritalkError, match="unplugged"):
+                async for _ in conversation:
+                    pass
+
+    run(triton, act)
+
+
+def test_leaving_ends_a_recording_that_is_being_heard(triton: ScriptedTriton) -> None:
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut") as conversation:
+            await conversation.listen(np.zeros(800_000), sample_rate_hz=16_000)
+            await conversation.poll(0.3)
+
+    run(triton, act)
+    assert len(triton.messages(wire.Audio)) < 20
+
+
+def test_a_lost_connection_is_replaced(triton: ScriptedTriton) -> None:
+    triton.answer = answers.begun_then(Hangup())
+
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut", reconnect=True) as conversation:
+            await conversation.ask(text="How are you?")
+            events = [event async for event in conversation.turn()]
+            assert events[-1] == Reconnected(
+                session_id=conversation.session_id, resumed=True, lost="turn-1"
+            )
+            triton.answer = answers.answered
+            await conversation.ask(text="Still there?")
+            assert (await conversation.turn().result()).outcome == "answered"
+
+    run(triton, act)
+
+
+def test_a_server_that_stays_away_is_given_up(triton: ScriptedTriton) -> None:
+    limits = Reconnect(tries=3, first_wait_s=0.05, deadline_s=5)
+
+    async def act(talker: AsyncTalker) -> None:
+        async with talker.conversation("astronaut", reconnect=limits) as conversation:
+            await asyncio.to_thread(triton.stop)
+            with pytest.raises(TritalkError) as caught:
+                await conversation.__anext__()
+            assert caught.value.code is ErrorCode.UNAVAILABLE
+
+    run(triton, act)
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -216,9 +315,10 @@ def test_calls_are_answered(triton: ScriptedTriton) -> None:
     avatar = wire.AvatarInfo("astronaut", 512, 512, wire.FaceBox(1, 2, 3, 4))
     transcript = wire.Transcript("Hello.", True, 0.1, "en")
     fragment = wire.Fragment(0, 0.0, 0.5, 12, 12_000, True)
+    triton.cached = 2
     triton.models = {
         "avatar": {"AVATAR": wire.encode(avatar)},
-        "asr": {"TRANSCRIPT": wire.encode(transcript)},
+        "asr": [{"EVENT": wire.encode(transcript)}],
         "tts": {"AUDIO": b"\1\0", "SAMPLE_RATE": np.array([24_000]), "TIMING": b"[]"},
         "narrate": [{"MEDIA": b"video", "FRAGMENT": wire.encode(fragment)}],
     }
@@ -232,6 +332,7 @@ def test_calls_are_answered(triton: ScriptedTriton) -> None:
         triton.models["avatar"] = {"AVATAR": wire.encode([avatar])}
         assert await talker.avatars() == [avatar]
         await talker.delete_avatar(avatar)
+        assert await talker.forget_answers("Who are you?") == triton.cached
 
     run(triton, act)
 
@@ -241,3 +342,4 @@ def test_both_sides_of_the_sdk_offer_the_same_calls() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert public(Talker) == public(AsyncTalker)
+    assert public(Conversation) == public(AsyncConversation)

@@ -104,7 +104,9 @@ def test_ask_takes_a_typed_question_and_settings(
     assert result.code == 0
     assert triton.messages(wire.Ask) == [wire.Ask("Who are you?")]
     assert triton.messages(wire.Configure) == [
-        wire.Configure("astronaut-1", voice="emma", system_prompt="Be brief.", speed=1.5)
+        wire.Configure(
+            "astronaut-1", voice="emma", system_prompt="Be brief.", speed=1.5, lead_s=3600.0
+        )
     ]
 
 
@@ -151,7 +153,7 @@ def test_transcribe_prints_the_words(
     tritalk: Callable[..., Result], triton: ScriptedTriton, question: str
 ) -> None:
     transcript = wire.Transcript("How are you?", True, 1.0, "en")
-    triton.models["asr"] = {"TRANSCRIPT": wire.encode(transcript)}
+    triton.models["asr"] = [{"EVENT": wire.encode(transcript)}]
 
     assert tritalk("transcribe", question).out == "How are you?\n"
     assert tritalk("transcribe", question, "--json").report["audio_s"] == 1.0

@@ -134,11 +134,9 @@ def test_a_request_carries_each_tensor_as_one_element() -> None:
     assert request.parameters["sequence_id"].int64_param == 7
 
 
-def test_the_answer_is_of_the_turn_that_began_last() -> None:
-    builder = AnswerBuilder(began_s=10.0)
-    builder.add(TurnStarted(turn_id="a", question="One?"), 10.1)
-    builder.add(media("a", 0), 10.2)
-    builder.add(TurnStarted(turn_id="b", question="Two?"), 10.3)
+def test_an_answer_is_timed_from_the_end_of_its_question() -> None:
+    builder = AnswerBuilder()
+    builder.begin(TurnStarted(turn_id="b", question="Two?"), None, asked_s=10.0)
     builder.add(ReplyText(turn_id="b", text="Two.", stages_ms=StageTimes()), 10.35)
     builder.add(media("b", 0, spoken=False), 10.4)
     builder.add(media("b", 1), 10.5)
@@ -153,7 +151,7 @@ def test_the_answer_is_of_the_turn_that_began_last() -> None:
 
 
 def test_what_is_printed_tells_of_the_bytes_without_showing_them() -> None:
-    builder = AnswerBuilder(began_s=0.0)
+    builder = AnswerBuilder()
     builder.add(media("a", 0), 1.0)
 
     assert "data=<3 bytes>" in repr(media("a", 0))

@@ -19,7 +19,7 @@ SECOND = b"\0\0" * 16_000
 
 @pytest.fixture
 def session() -> Session:
-    return Session("host:1", Timeouts())
+    return Session("host:1", Timeouts(), wire.Configure("astronaut"))
 
 
 def message(request: Any) -> wire.Request:
@@ -70,7 +70,9 @@ def test_only_the_last_chunk_ends_the_speech(session: Session) -> None:
 
 def test_all_chunks_of_a_question_share_its_id_and_questions_differ(session: Session) -> None:
     first = [each.request.id for each in session.pose(Spoken(SECOND), now_s=0)]
-    live = [session.audio(SECOND[:3200], 0, end_of_speech=end) for end in (False, True)]
+    live = [
+        each for end in (False, True) for each in session.audio(SECOND[:3200], 0, end_of_speech=end)
+    ]
     typed = session.pose(Typed("Hello?"), now_s=0)
 
     assert len(set(first)) == 1
@@ -129,3 +131,32 @@ def test_a_refusal_in_an_open_conversation_is_an_event(session: Session) -> None
     )
 
     assert event == Failure("llm", ErrorCode.BUSY, "later", True)
+
+
+def test_an_open_microphone_is_no_question(session: Session) -> None:
+    [outgoing] = opened(session).audio(SECOND[:3200], 5.0, hands_free=True)
+
+    assert message(outgoing.request) == wire.Audio(hands_free=True)
+    assert session.watch.settled
+    assert session.watch.expects_turns(6.0)
+
+
+def test_what_is_opened_again_is_another_sequence_of_the_same_session(session: Session) -> None:
+    session.open(0.0)
+    first = session.sequence_id
+    session_id = "0123456789abcdef"
+    started = wire.Started("astronaut", "heart", "en", session_id)
+    session.receive(response(wire.encode(started)), now_s=0)
+    change = session.configure(wire.Configure(voice="emma"), 1.0)
+    session.pose(Typed("Hello?"), 1.0)
+
+    # A change that was not confirmed is made again, a question that was not begun asked again.
+    messages = [message(each.request) for each in session.open(2.0)]
+
+    assert change.request.id
+    assert session.sequence_id != first
+    assert messages == [
+        wire.Configure("astronaut", session_id=session_id),
+        wire.Configure(voice="emma"),
+        wire.Ask("Hello?"),
+    ]

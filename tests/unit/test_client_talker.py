@@ -142,7 +142,7 @@ def test_a_conversation_is_one_sequence_with_a_start_and_an_end(
     assert len({one.sequence_id for one in triton.received}) == 1
     assert triton.received[0].sequence_id > 0
     assert triton.received[0].message == wire.Configure(
-        "astronaut", "emma", "en", "Be brief.", wire.Sampling(seed=3), 1.2
+        "astronaut", "emma", "en", "Be brief.", wire.Sampling(seed=3), 1.2, lead_s=3600.0
     )
 
 
@@ -560,7 +560,7 @@ def test_a_missing_portrait_is_a_typed_error(talker: Talker, tmp_path: Path) -> 
 
 def test_a_recording_is_transcribed(talker: Talker, triton: ScriptedTriton) -> None:
     transcript = Transcript("Hello.", True, 1.0, "en")
-    triton.models["asr"] = {"TRANSCRIPT": wire.encode(transcript)}
+    triton.models["asr"] = [{"EVENT": wire.encode(transcript)}]
 
     assert talker.transcribe(np.zeros(8_000), sample_rate_hz=8_000) == transcript
     assert len(triton.calls["asr"][0]["AUDIO"]) == 32_000

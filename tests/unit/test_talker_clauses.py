@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 from tritalk.talker.clauses import ClauseSplitter
 
 
-def split(text: str, *, size: int = 3, first: int = 12, longest: int = 200) -> list[str]:
-    splitter = ClauseSplitter(first_clause_chars=first, clause_chars=longest)
+def split(
+    text: str, *, size: int = 3, first: int = 12, first_longest: int = 1000, longest: int = 200
+) -> list[str]:
+    splitter = ClauseSplitter(
+        first_clause_chars=first, first_clause_longest_chars=first_longest, clause_chars=longest
+    )
     clauses = []
     for start in range(0, len(text), size):
         clauses += splitter.feed(text[start : start + size])
@@ -24,7 +28,9 @@ def test_sentences_come_one_by_one() -> None:
 
 
 def test_a_sentence_is_given_as_soon_as_the_next_begins() -> None:
-    splitter = ClauseSplitter(first_clause_chars=12, clause_chars=200)
+    splitter = ClauseSplitter(
+        first_clause_chars=12, first_clause_longest_chars=1000, clause_chars=200
+    )
 
     assert splitter.feed("It is noon.") == []
     assert splitter.feed(" The") == ["It is noon."]
@@ -36,6 +42,27 @@ def test_the_first_clause_may_end_at_a_comma_and_later_ones_do_not() -> None:
         "I can help.",
         "If you like, we begin now.",
     ]
+
+
+def test_a_long_first_clause_is_cut_where_a_speaker_might_pause_and_later_ones_are_not() -> None:
+    text = (
+        "The sea is a vast and mysterious realm that covers most of the planet and holds it. "
+        "It is a place of endless storms and of silent light that nobody has seen."
+    )
+
+    clauses = split(text, first_longest=48)
+
+    assert clauses == [
+        "The sea is a vast and mysterious realm",
+        "that covers most of the planet and holds it.",
+        "It is a place of endless storms and of silent light that nobody has seen.",
+    ]
+
+
+def test_a_long_first_clause_without_such_a_place_is_left_whole() -> None:
+    text = "Supercalifragilistic expialidocious words never stop anybody anywhere anyhow."
+
+    assert split(text, first_longest=48) == [text]
 
 
 def test_a_comma_too_early_does_not_end_the_first_clause() -> None:

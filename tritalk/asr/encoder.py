@@ -23,6 +23,9 @@ _TAIL_SAMPLES = SAMPLE_RATE_HZ // 5
 _FRAMES_PER_POSITION = 2
 _PADDING_RATIO = 1.5
 
+_NEVER = -1e9
+"""Added to a score, it takes all weight from a key."""
+
 
 class Encoder:
     """Whisper's encoder at the length of the speech.
@@ -45,8 +48,8 @@ class Encoder:
             clips: Samples at 16 kHz, each at most as long as the model's window.
 
         Returns:
-            `cross_key_<i>` and `cross_value_<i>`, float32
-            `[clips, heads, positions, state / heads]`.
+            `cross_key_<i>` and `cross_value_<i>`, float32 `[clips, heads, keys, state / heads]`,
+            and `cross_score_<i>`, float32 `[clips, 1, 1, keys]`.
         """
         groups = similar([len(clip) for clip in clips])
         parts = [self._encode([clips[index] for index in group]) for group in groups]
@@ -54,7 +57,7 @@ class Encoder:
             return parts[0]
         order = np.argsort([index for group in groups for index in group])
         return {
-            name: ort_value(np.concatenate([part[name].numpy() for part in parts])[order])
+            name: ort_value(_stacked([part[name].numpy() for part in parts], name)[order])
             for name in self._outputs
         }
 
@@ -73,6 +76,23 @@ class Encoder:
         position = HOP * _FRAMES_PER_POSITION
         positions = min(-(-(len(clip) + _TAIL_SAMPLES) // position), self._model.audio_context)
         return log_mel(np.pad(clip, (0, positions * position - len(clip))), mels=self._model.mels)
+
+
+def _stacked(parts: Sequence[np.ndarray[Any, Any]], name: str) -> np.ndarray[Any, Any]:
+    """Groups of clips as one, those of fewer keys filled up with keys that count for nothing."""
+    # The keys are the last axis of what is added to their scores, the last but one elsewhere.
+    axis, filling = (3, _NEVER) if name.startswith("cross_score") else (2, 0.0)
+    most = max(part.shape[axis] for part in parts)
+    return np.concatenate(
+        [
+            np.pad(
+                part,
+                [(0, most - part.shape[axis]) if index == axis else (0, 0) for index in range(4)],
+                constant_values=filling,
+            )
+            for part in parts
+        ]
+    )
 
 
 def ort_value(array: np.ndarray[Any, Any]) -> Any:

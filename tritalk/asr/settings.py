@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tritalk.asr.noise import STRONGEST
 from tritalk.settings import Settings
 from tritalk_client import wire
 
@@ -23,9 +24,28 @@ class AsrSettings(Settings):
     speech_margin_s: float = Field(default=0.3, ge=0, le=2)
     """Audio kept before the first and behind the last speech."""
 
-    max_audio_s: float = Field(default=wire.MAX_AUDIO_S, gt=0, le=600)
-    """Longest audio of one sequence."""
+    end_silence_ms: int = Field(default=400, ge=100, le=5_000)
+    """Silence that ends an utterance; a sequence may ask for another."""
 
-    sequence_idle_s: float = Field(default=60, gt=0)
+    sentence_end_silence_ms: int = Field(default=250, ge=100, le=5_000)
+    """Silence that ends an utterance whose text is a complete sentence; of a sequence that asks for
+    another `end_silence_ms`, as much more or less."""
+
+    silence_timeout_s: float = Field(default=0.0, ge=0, le=3_600)
+    """Silence after which a sequence is told so, 0 is never; a sequence may ask for another."""
+
+    noise_suppression: int = Field(default=0, ge=0, le=STRONGEST)
+    """How much noise is taken out, 0 is none; takes the library webrtc-noise-gain."""
+
+    partial_interval_s: float = Field(default=0.4, ge=0.1, le=5)
+    """Speech from one transcript to the next while somebody speaks."""
+
+    batch_audio_s: float = Field(default=8.0, gt=0)
+    """Audio that is recognised together, over all sequences; what is over waits for its turn."""
+
+    max_audio_s: float = Field(default=wire.MAX_AUDIO_S, gt=0, le=600)
+    """Longest audio of one sequence that does not find the ends of utterances itself."""
+
+    sequence_idle_s: float = Field(default=300, gt=0)
     """A sequence that gets nothing for so long is forgotten; Triton's own limit is
     `max_sequence_idle_microseconds`."""

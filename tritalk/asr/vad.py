@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from tritalk.asr.mel import SAMPLE_RATE_HZ
 from tritalk.audio import Samples
 from tritalk.onnx_session import open_session
 
@@ -79,27 +78,6 @@ class Listener:
         return np.asarray(probabilities)
 
 
-def speech_span(
-    probabilities: Probabilities, *, threshold: float, margin_s: float
-) -> tuple[int, int] | None:
-    """From the first to the last speech, with a margin on both sides.
-
-    Args:
-        probabilities: Of the windows of the audio.
-        threshold: Least probability of a window with speech.
-        margin_s: Seconds kept before and behind, since words begin and end softly.
-
-    Returns:
-        The first and the end sample (which may lie behind the audio's last), or None when there is
-        no speech.
-    """
-    spoken = np.flatnonzero(probabilities >= threshold)
-    if not spoken.size:
-        return None
-    margin = int(margin_s * SAMPLE_RATE_HZ)
-    return max(0, int(spoken[0]) * WINDOW - margin), (int(spoken[-1]) + 1) * WINDOW + margin
-
-
 def cuts(
     probabilities: Probabilities, begin: int, end: int, *, longest: int
 ) -> list[tuple[int, int]]:
@@ -120,11 +98,19 @@ def cuts(
     pieces = []
     while end - begin > longest:
         first, last = (begin + longest // 2) // WINDOW + 1, (begin + longest) // WINDOW
-        quiet = probabilities[first:last]
-        lowest = np.flatnonzero(quiet <= max(float(quiet.min()), _PAUSE))
-        runs = np.split(lowest, np.flatnonzero(np.diff(lowest) > 1) + 1)
-        pause = max(runs, key=len)
-        cut = (first + int(pause[len(pause) // 2])) * WINDOW + WINDOW // 2
+        cut = (first + quietest(probabilities[first:last])) * WINDOW + WINDOW // 2
         pieces.append((begin, cut))
         begin = cut
     return [*pieces, (begin, end)]
+
+
+def quietest(probabilities: Probabilities) -> int:
+    """The window in the middle of the longest pause, or that sounds least like speech.
+
+    Args:
+        probabilities: Of one window at least.
+    """
+    lowest = np.flatnonzero(probabilities <= max(float(probabilities.min()), _PAUSE))
+    runs = np.split(lowest, np.flatnonzero(np.diff(lowest) > 1) + 1)
+    pause = max(runs, key=len)
+    return int(pause[len(pause) // 2])

@@ -1,4 +1,4 @@
-"""Whisper in ONNX Runtime: clips in, texts out, many at a time."""
+"""Whisper in ONNX Runtime: clips in, tokens out, many at a time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tritalk.asr import model_config
-from tritalk.asr.decoder import Decoder
+from tritalk.asr import model_config, text
+from tritalk.asr.decoder import Decoder, Task
 from tritalk.asr.encoder import Encoder
 from tritalk.asr.greedy import most_tokens
 from tritalk.asr.mel import SAMPLE_RATE_HZ
@@ -19,6 +19,11 @@ from tritalk.model_files import ModelError
 WINDOW_S = 30.0
 """Longest clip that the model looks at in one piece, in seconds."""
 
+Tokens = tuple[int, ...]
+
+_SPACE = "Ġ"
+"""How the vocabulary writes the space that a word begins with."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -27,10 +32,14 @@ class Clip:
     Attributes:
         samples: At 16 kHz, not empty, at most `WINDOW_S` long.
         language: Code of the language that is spoken, one of `Whisper.languages`.
+        settled: Tokens that its transcript begins with, whatever is heard.
+        draft: Tokens that are expected to follow; right ones save time, and wrong ones cost little.
     """
 
     samples: Samples
     language: str
+    settled: Tokens = ()
+    draft: Tokens = ()
 
 
 class Whisper:
@@ -60,23 +69,55 @@ class Whisper:
         """Codes of the languages that the model knows."""
         return frozenset(self._model.languages)
 
-    def transcribe(self, clips: Sequence[Clip]) -> list[str]:
+    def recognise(self, clips: Sequence[Clip]) -> list[Tokens]:
         """Recognise clips together; each gets the text that it gets alone.
 
         Args:
             clips: At least one, of any lengths and languages.
 
         Returns:
-            The text of each clip as the model spells it, without spaces around it.
+            The tokens of each clip's transcript, the settled ones included.
         """
         # The reference implementation's limit: the other half of the context is for a prompt.
         limit = self._model.text_context // 2
-        found = self._decoder(
-            self._encoder([clip.samples for clip in clips]),
-            languages=[clip.language for clip in clips],
-            limits=[most_tokens(len(clip.samples) / SAMPLE_RATE_HZ, limit=limit) for clip in clips],
-        )
-        return [self._tokenizer.decode(tokens).strip() for tokens in found]
+        tasks = [
+            Task(
+                clip.language,
+                most_tokens(len(clip.samples) / SAMPLE_RATE_HZ, limit=limit),
+                clip.settled[:limit],
+                clip.draft[: max(0, limit - len(clip.settled))],
+            )
+            for clip in clips
+        ]
+        found = self._decoder(self._encoder([clip.samples for clip in clips]), tasks)
+        return [tuple(tokens) for tokens in found]
+
+    def transcribe(self, clips: Sequence[Clip]) -> list[str]:
+        """The text of each clip; see `recognise`."""
+        return [self.text(tokens) for tokens in self.recognise(clips)]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens as the model spells it, without spaces around it."""
+        decoded: str = self._tokenizer.decode(list(tokens))
+        return text.tidy(decoded)
+
+    def tokens(self, text: str) -> Tokens:
+        """The tokens that a text is spelled with."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def is_boundary(self, tokens: Sequence[int], index: int, language: str) -> bool:
+        """Whether the text may be cut before a token: no word, or no character, is split.
+
+        Args:
+            tokens: Of a transcript.
+            index: Of one of them.
+            language: Code of its language.
+        """
+        if not text.is_unspaced(language):
+            following = self._tokenizer.id_to_token(tokens[index])
+            return following is not None and following.startswith(_SPACE)
+        before: str = self._tokenizer.decode(list(tokens[:index]))
+        return not before.endswith(text.BROKEN)
 
 
 def _tokenizer(path: Path) -> Tokenizer:

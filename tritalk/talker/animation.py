@@ -33,7 +33,7 @@ class Animation:
     Args:
         stages: The other models.
         sequence_id: The sequence of this answer.
-        avatar_id: The portrait.
+        options: Which portrait, and how far ahead of its viewer.
         deliver: Takes the fragments in their order, and the first error.
         watch: Told when the stage works and when it rests.
         stop: Set when the answer is over.
@@ -43,14 +43,14 @@ class Animation:
         self,
         stages: Stages,
         sequence_id: int,
-        avatar_id: str,
+        options: wire.AnimateOptions,
         deliver: Callable[[Piece | TritalkError], None],
         watch: StageWatch,
         stop: threading.Event,
     ) -> None:
         self._stages = stages
         self._sequence_id = sequence_id
-        self._avatar_id = avatar_id
+        self._options = options
         self._deliver = deliver
         self._watch = watch
         self._stop = stop
@@ -115,7 +115,7 @@ class Animation:
         error: TritalkError | None = unforeseen("animate")
         try:
             pieces = self._stages.animate(
-                self._sequence_id, self._avatar_id, speech, start=start, end=end
+                self._sequence_id, self._options, speech, start=start, end=end
             )
             for fragment, media in pieces:
                 first_came.set()

@@ -15,6 +15,15 @@ _SENTENCE_END = re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?=\s)|[。！�
 _LAST_MARK = re.compile(rf"[.!?…。！？][{_CLOSERS}）】」]*\s*$")
 _PAUSE = re.compile(r"[,;:](?=\s)|\s[–—-](?=\s)|—|[，、：]")
 
+# Words before which a speaker may pause where nothing is written, the best places first.
+_JOINTS = tuple(
+    re.compile(rf"\s(?=(?:{words})\s)", re.IGNORECASE)
+    for words in (
+        "and|but|because|which|who|while|when|where|so|if",
+        "that|with|about|for|from|like|in|on|at|by|to|as|or|including",
+    )
+)
+
 
 class ClauseSplitter:
     """Cuts a stream of text into clauses.
@@ -25,11 +34,16 @@ class ClauseSplitter:
 
     Args:
         first_clause_chars: Fewest characters of a first clause that ends at a comma.
+        first_clause_longest_chars: Length from which a first clause without a comma is cut where a
+            speaker might pause, such as before "and".
         clause_chars: Most characters of a clause where it can be cut at a comma or a space.
     """
 
-    def __init__(self, *, first_clause_chars: int, clause_chars: int) -> None:
+    def __init__(
+        self, *, first_clause_chars: int, first_clause_longest_chars: int, clause_chars: int
+    ) -> None:
         self._first_clause_chars = first_clause_chars
+        self._first_clause_longest_chars = first_clause_longest_chars
         self._clause_chars = clause_chars
         self._text = ""
         self._first = True
@@ -64,6 +78,8 @@ class ClauseSplitter:
             pause = self._pause_after(self._first_clause_chars)
             if pause is not None and (sentence is None or pause < sentence):
                 return pause
+            if sentence is None and len(self._text) > self._first_clause_longest_chars:
+                return self._joint()
         if sentence is not None and sentence <= self._clause_chars:
             return sentence
         if len(self._text) > self._clause_chars:
@@ -92,6 +108,16 @@ class ClauseSplitter:
             if match.start() >= least:
                 return match.end()
         return None
+
+    def _joint(self) -> int | None:
+        """Where a speaker might pause in the text so far, in its second half."""
+        least = max(self._first_clause_chars, self._first_clause_longest_chars // 2)
+        head = self._text[: self._clause_chars]
+        for joint in _JOINTS:
+            places = [match.end() for match in joint.finditer(head, least)]
+            if places:
+                return places[-1]
+        return self._long_cut() if len(self._text) > self._clause_chars else None
 
     def _long_cut(self) -> int:
         head = self._text[: self._clause_chars]

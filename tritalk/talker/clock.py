@@ -27,11 +27,17 @@ class StageClock:
         self.times = StageTimes()
         self._lock = threading.Lock()
 
-    def mark(self, stage: str) -> None:
-        """Stamp a field of `StageTimes`; only the first stamp of a stage counts."""
+    def mark(self, stage: str, at_ms: float | None = None) -> None:
+        """Stamp a field of `StageTimes`; only the first stamp of a stage counts.
+
+        Args:
+            stage: The field.
+            at_ms: When it happened; None is now.
+        """
         with self._lock:
             if getattr(self.times, stage) is None:
-                elapsed_ms = round((self._now() - self._began_s) * 1000, 3)
+                elapsed_ms = (self._now() - self._began_s) * 1000 if at_ms is None else at_ms
+                elapsed_ms = round(elapsed_ms, 3)
                 self.times = msgspec.structs.replace(self.times, **{stage: elapsed_ms})
 
     def shares(self) -> dict[str, float]:
@@ -39,7 +45,9 @@ class StageClock:
 
         They follow the critical path (transcript, first clause, its audio, its first frame) and
         sum up to `total`, the latency of the turn; empty before the first spoken frame. A stage
-        that took no part (no speech recognised, no language model asked) is left out.
+        that took no part (no speech recognised, no language model asked) is left out; one that was
+        ready before the transcript was certain adds nothing. What the transcript adds includes the
+        silence in which a hands-free user's question ends.
         """
         times = self.times
         if times.first_frame is None:
@@ -54,6 +62,6 @@ class StageClock:
         }
         for stage, at_ms in path.items():
             if at_ms is not None:
-                shares[stage] = at_ms - previous
-                previous = at_ms
+                shares[stage] = max(0.0, at_ms - previous)
+                previous = max(previous, at_ms)
         return shares

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from tritalk.talker.animation import Animation, Piece
 from tritalk.talker.clauses import ClauseSplitter, ends_sentence
@@ -19,6 +19,7 @@ from tritalk_client.errors import ErrorCode, TritalkError
 
 _CANCEL_TIMEOUT_S = 1.0
 _POLL_S = 1.0
+_CLAUSES_AHEAD = 2
 
 _T = TypeVar("_T")
 
@@ -32,7 +33,7 @@ class Assignment:
     turn_id: str
     animation_id: int
     """Sequence id of its animation."""
-    avatar_id: str
+    animation: wire.AnimateOptions
     voice: str
     speed: float
     question: str
@@ -40,6 +41,10 @@ class Assignment:
     """The prompt; empty when `script` is spoken as it is."""
     sampling: wire.Sampling
     script: str = ""
+    cached: bool = False
+    """Whether the answer is there already."""
+    cache_key: str = ""
+    """Under which the answer is to be kept; empty when it is not."""
 
 
 class Finished:
@@ -53,8 +58,29 @@ class Wake:
 Item: TypeAlias = wire.ReplyText | Piece | TritalkError | Finished | Wake
 
 
+class Source(Protocol):
+    """Where an answer comes from: the stages, or the cache."""
+
+    outbox: queue.SimpleQueue[Item]
+    text: str
+    """The answer so far."""
+    usage: wire.Usage | None
+
+    def start(self) -> None:
+        """Begin to fill the outbox; returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """Put nothing more into the outbox; returns at once."""
+        ...
+
+    def cancel(self) -> None:
+        """Have the stages stop what they still do for this answer; blocks for a moment."""
+        ...
+
+
 class Pipeline:
-    """Runs the language model, the voice and the animation of an assignment in a thread each.
+    """A `Source` of fresh answers: language model, voice and animation in a thread each.
 
     The threads are joined by queues; what they make, and the first error, goes to `outbox`.
 
@@ -64,6 +90,7 @@ class Pipeline:
         clock: Stamped with each stage's first result.
         splitter: Cuts the answer into clauses.
         watch: Told when a stage works and when it rests.
+        settle: Called before the language model is asked.
     """
 
     def __init__(
@@ -73,41 +100,45 @@ class Pipeline:
         clock: StageClock,
         splitter: ClauseSplitter,
         watch: StageWatch,
+        settle: Callable[[], None],
     ) -> None:
         self.outbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self.text = ""
-        """The answer so far."""
         self.usage: wire.Usage | None = None
         self._stages = stages
         self._assignment = assignment
         self._clock = clock
         self._splitter = splitter
         self._watch = watch
+        self._settle = settle
         self._stop = threading.Event()
         self._spoke = False
         self._animation = Animation(
             stages,
             assignment.animation_id,
-            assignment.avatar_id,
+            assignment.animation,
             self.outbox.put,
             watch,
             self._stop,
         )
         self._clauses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._speeches: queue.SimpleQueue[Speech | None] = queue.SimpleQueue()
+        # The voice is at most so many clauses ahead of the picture.
+        self._room = threading.BoundedSemaphore(_CLAUSES_AHEAD)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """See `Source.start`."""
         for worker in (self._think, self._speak, self._animate):
             self._spawn(self._guard, worker)
 
-    def stop(self, *, cancel: bool) -> None:
-        """End every thread; with `cancel`, also what the stages still do for this answer."""
+    def stop(self) -> None:
+        """See `Source.stop`."""
         self._stop.set()
         self._clauses.put(None)
         self._speeches.put(None)
-        if not cancel:
-            return
+
+    def cancel(self) -> None:
+        """See `Source.cancel`."""
         cancels = [
             self._spawn(self._attempt, self._cancel_generation),
             self._spawn(self._attempt, self._animation.cancel),
@@ -157,6 +188,7 @@ class Pipeline:
     def _think(self) -> None:
         """Ask the language model, or take the script, and cut the words into clauses."""
         if self._assignment.messages:
+            self._settle()
             self._watch.beat("llm")
             self._generate()
             self._watch.rest("llm")
@@ -200,14 +232,23 @@ class Pipeline:
 
     def _speak(self) -> None:
         """Turn clauses into speech."""
-        while (clause := self._next(self._clauses)) is not None:
+        while (clause := self._next(self._clauses)) is not None and self._wait_for_room():
             self._watch.beat("tts")
             speech = self._synthesise(clause)
             self._watch.rest("tts")
-            if speech is not None:
-                self._clock.mark("first_audio")
-                self._speeches.put(speech)
+            if speech is None:
+                self._room.release()
+                continue
+            self._clock.mark("first_audio")
+            self._speeches.put(speech)
         self._speeches.put(None)
+
+    def _wait_for_room(self) -> bool:
+        """Wait until the picture has caught up; False when the turn is over."""
+        while not self._stop.is_set():
+            if self._room.acquire(timeout=_POLL_S):
+                return True
+        return False
 
     def _synthesise(self, clause: str) -> Speech | None:
         """The speech of a clause; None when it has nothing to say, as a line of code has not."""
@@ -222,6 +263,7 @@ class Pipeline:
         """Turn speech into media."""
         while (speech := self._next(self._speeches)) is not None:
             self._animation.speak(speech)
+            self._room.release()
         self._animation.finish()
         if not self._stop.is_set():
             self.outbox.put(Finished())

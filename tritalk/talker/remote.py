@@ -15,9 +15,10 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from tritalk.talker.stages import Speech
+from tritalk.talker.remote_ear import RemoteEar, blame
+from tritalk.talker.stages import Deliver, Speech
 from tritalk_client import wire
-from tritalk_client.errors import TritalkError
+from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.protocol import (
     InferRequest,
     InferResponse,
@@ -29,9 +30,11 @@ from tritalk_client.protocol import (
     output_bytes,
     output_int,
 )
+from tritalk_client.stream import Stream
 
 _CONNECT_S = 5.0
 _CANCEL_S = 5.0
+_COUNT_S = 2.0
 
 
 class RemoteStages:
@@ -62,19 +65,14 @@ class RemoteStages:
         response = self._call("avatar", {"COMMAND": command})
         return wire.decode(output_bytes(response, "AVATAR"), wire.AvatarInfo)
 
-    def recognise(
-        self,
-        sequence_id: int,
-        pcm: bytes,
-        options: wire.RecognitionOptions,
-        *,
-        start: bool,
-        end: bool,
-    ) -> wire.Transcript:
-        """See `Stages.recognise`."""
-        tensors = {"AUDIO": pcm, "OPTIONS": wire.encode(options)}
-        response = self._call("asr", tensors, sequence_id=sequence_id, start=start, end=end)
-        return wire.decode(output_bytes(response, "TRANSCRIPT"), wire.Transcript)
+    def listen(
+        self, sequence_id: int, options: wire.RecognitionOptions, deliver: Deliver
+    ) -> RemoteEar:
+        """See `Stages.listen`."""
+        stream = Stream(self._stub, ())
+        return RemoteEar(
+            stream, self._server, sequence_id, options, deliver, timeout_s=self._timeouts_s["asr"]
+        )
 
     def generate(
         self, request_id: str, messages: Sequence[wire.ChatMessage], sampling: wire.Sampling
@@ -89,6 +87,22 @@ class RemoteStages:
             usage = output_bytes(response, "USAGE")
             if usage:
                 yield wire.decode(usage, wire.Usage)
+
+    def read_ahead(self, request_id: str, messages: Sequence[wire.ChatMessage]) -> None:
+        """See `Stages.read_ahead`."""
+        for _ in self.generate(request_id, messages, wire.Sampling(max_new_tokens=0)):
+            pass
+
+    def count_tokens(self, messages: Sequence[wire.ChatMessage]) -> int:
+        """See `Stages.count_tokens`."""
+        tensors: dict[str, TensorValue] = {
+            "MESSAGES": wire.encode(list(messages)),
+            "COUNT": True,
+        }
+        request = infer_request("llm", tensors, batched=False)
+        for response in self._stream(request, _COUNT_S):
+            return wire.decode(output_bytes(response, "USAGE"), wire.Usage).prompt_tokens
+        raise TritalkError(ErrorCode.INTERNAL, "llm does not count tokens", stage="llm")
 
     def cancel_generation(self, request_id: str) -> None:
         """See `Stages.cancel_generation`."""
@@ -112,12 +126,18 @@ class RemoteStages:
         )
 
     def animate(
-        self, sequence_id: int, avatar_id: str, speech: Speech | None, *, start: bool, end: bool
+        self,
+        sequence_id: int,
+        options: wire.AnimateOptions,
+        speech: Speech | None,
+        *,
+        start: bool,
+        end: bool,
     ) -> Iterator[tuple[wire.Fragment, bytes]]:
         """See `Stages.animate`."""
         tensors: dict[str, TensorValue] = {}
         if start:
-            tensors["OPTIONS"] = wire.encode(wire.AnimateOptions(avatar_id=avatar_id))
+            tensors["OPTIONS"] = wire.encode(options)
         if speech is not None:
             tensors["AUDIO"] = speech.pcm
             tensors["SAMPLE_RATE"] = np.int32(speech.sample_rate_hz)
@@ -143,7 +163,7 @@ class RemoteStages:
         try:
             return self._stub.ModelInfer(request, timeout=self._timeouts_s[model])
         except grpc.RpcError as error:
-            raise _blame(call_error(error, self._server), model) from error
+            raise blame(call_error(error, self._server), model) from error
 
     def _stream(self, request: InferRequest, timeout_s: float) -> Iterator[InferResponse]:
         """The responses of one request that have tensors."""
@@ -152,14 +172,10 @@ class RemoteStages:
         try:
             for response in call:
                 if response.error_message:
-                    raise _blame(model_error(response.error_message, self._server), model)
+                    raise blame(model_error(response.error_message, self._server), model)
                 if response.infer_response.outputs:
                     yield response.infer_response
         except grpc.RpcError as error:
-            raise _blame(call_error(error, self._server), model) from error
+            raise blame(call_error(error, self._server), model) from error
         finally:
             call.cancel()
-
-
-def _blame(error: TritalkError, model: str) -> TritalkError:
-    return TritalkError(error.code, error.message, stage=error.stage or model)

@@ -11,6 +11,7 @@ from tritalk.talker.clock import Now
 from tritalk.talker.reply import Reply
 from tritalk.talker.session import Session, closed
 from tritalk.talker.settings import TalkerSettings
+from tritalk.talker.shared import Shared
 from tritalk.talker.stages import Stages
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
@@ -41,6 +42,7 @@ class Sessions:
         self._now = now
         self._lock = threading.Lock()
         self._sessions: dict[int, Session] = {}
+        self._shared = Shared(settings, registry)
         registry(metrics.ACTIVE_SESSIONS).set(0)
 
     def submit(
@@ -59,15 +61,26 @@ class Sessions:
             TritalkError: BAD_REQUEST when the conversation is not open, or does not begin with
                 `configure`; BUSY when too many are open.
         """
+        if isinstance(request, wire.ForgetAnswers):
+            # The store may be far away, and large.
+            threading.Thread(
+                target=self._forget_answers,
+                args=(request.question, reply),
+                name="forget-answers",
+                daemon=True,
+            ).start()
+            return
         if start:
             self._open(sequence_id, request)
         with self._lock:
             session = self._sessions.get(sequence_id)
         if session is None:
             raise closed()
-        session.submit(request, audio, reply)
-        if end and not isinstance(request, wire.Close):
-            session.close(timeout_s=0.0)
+        try:
+            session.submit(request, audio, reply)
+        finally:
+            if end and not isinstance(request, wire.Close):
+                session.close(timeout_s=0.0)
 
     def close(self) -> None:
         """End all conversations and wait for their threads."""
@@ -78,6 +91,11 @@ class Sessions:
         deadline_s = self._now() + _CLOSE_S
         for session in sessions:
             session.close(timeout_s=max(0.0, deadline_s - self._now()))
+        self._shared.close()
+
+    def _forget_answers(self, question: str | None, reply: Reply) -> None:
+        reply.send(wire.AnswersForgotten(self._shared.answers.forget(question)))
+        reply.close()
 
     def _open(self, sequence_id: int, request: wire.Request) -> None:
         if not isinstance(request, wire.Configure):
@@ -89,13 +107,32 @@ class Sessions:
                 ErrorCode.BUSY,
                 f"{self._settings.max_sessions} conversations are open, try again later",
             )
-        session = Session(self._stages, self._settings, self._registry, self._now, self._forget)
+        session = Session(
+            self._stages,
+            self._settings,
+            self._registry,
+            self._shared,
+            self._now,
+            claim=self._claim,
+            on_closed=self._forget,
+        )
         with self._lock:
             before = self._sessions.get(sequence_id)
             self._sessions[sequence_id] = session
             self._registry(metrics.ACTIVE_SESSIONS).set(len(self._sessions))
         if before is not None:
             before.close(timeout_s=0.0)
+
+    def _claim(self, heir: Session, session_id: str) -> None:
+        """End the conversation that this session is in now, so that it can be gone on with."""
+        with self._lock:
+            others = [
+                other
+                for other in self._sessions.values()
+                if other is not heir and other.session_id == session_id
+            ]
+        for other in others:
+            other.close(timeout_s=_CLOSE_S)
 
     def _forget(self, session: Session) -> None:
         with self._lock:

@@ -23,11 +23,44 @@ class TalkerSettings(Settings):
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     # Above 1 it also keeps the model from the words of the question.
     repeat_penalty: float = Field(default=1.0, ge=0.5, le=2.0)
-    history_chars: int = Field(default=4000, ge=0)
-    """Characters of earlier messages that go into a prompt; the oldest are dropped first."""
+    history_tokens: int = Field(default=1024, ge=64)
+    """Tokens of a prompt without the question; when there are more, the older half of what was said
+    is dropped, so that the rest begins alike for many turns."""
+
+    lead_s: float = Field(default=1.0, ge=0.2, le=3600)
+    """Most seconds of an answer that a client holds ahead of playing it."""
+    interrupt_ms: int = Field(default=300, ge=0, le=10_000)
+    """Speech of the user that interrupts an answer; shorter sounds do not."""
+    echo_guard: bool = False
+    """Whether the portrait's words are expected to come back through the microphone."""
+    speculation: bool = True
+    """Whether an answer is begun in a pause that may be the end of the question."""
+    read_ahead: bool = True
+    """Whether the language model reads the question while it is being spoken."""
+
+    answer_cache: bool = True
+    """Whether answers to the first question of a conversation are kept, and given when another
+    begins with the same."""
+    answer_cache_any_turn: bool = False
+    """Whether they are given in the middle of a conversation, too: for kiosks, whose questions
+    stand for themselves."""
+    answer_cache_ttl_s: float = Field(default=86_400.0, gt=0)
+    """Age at which a kept answer is forgotten."""
+    answer_max_mib: int = Field(default=4, ge=1, le=16)
+    """Largest answer that is kept, in MiB."""
+    session_ttl_s: float = Field(default=86_400.0, gt=0)
+    """Time after its last turn for which a session can be gone on with."""
+    store_mib: int = Field(default=128, ge=1)
+    """Memory of this process for sessions and answers, in MiB."""
+    redis_url: str = ""
+    """Where sessions and answers are kept, `redis://host:6379/0`; empty is what the environment's
+    `TRITALK_REDIS_URL` says (parameters can be read by anybody: a URL with a password belongs
+    there), else the memory of this process."""
 
     first_clause_chars: int = Field(default=12, ge=1)
     """The first clause of an answer may end at a comma once it has so many characters."""
+    first_clause_longest_chars: int = Field(default=48, ge=8)
+    """A first clause that grows longer is cut where a speaker might pause."""
     clause_chars: int = Field(default=200, ge=20)
     """A later clause that grows longer is cut at a comma or a space."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
@@ -22,6 +22,27 @@ class Speech:
     """JSON list of `wire.PhonemeTiming`."""
 
 
+Deliver: TypeAlias = Callable[["wire.Hearing | TritalkError | None"], None]
+"""Takes what is heard of a sequence; an error, or None at its end, is the last that comes."""
+
+
+class Ear(Protocol):
+    """One sequence of recognition. Its methods return at once."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Audio that was sent and not yet taken."""
+        ...
+
+    def send(self, pcm: bytes, *, end: bool = False) -> None:
+        """Go on with the next audio; `end` ends the sequence, what is left of it is recognised."""
+        ...
+
+    def close(self) -> None:
+        """End the sequence, and deliver nothing more of it."""
+        ...
+
+
 class Stages(Protocol):
     """The stages of a turn. Every method may be called from any thread and blocks its caller.
 
@@ -32,16 +53,8 @@ class Stages(Protocol):
         """Describe an avatar; UNKNOWN_AVATAR when there is none of that id."""
         ...
 
-    def recognise(
-        self,
-        sequence_id: int,
-        pcm: bytes,
-        options: wire.RecognitionOptions,
-        *,
-        start: bool,
-        end: bool,
-    ) -> wire.Transcript:
-        """Send a chunk of an utterance; the one that ends it returns the final transcript."""
+    def listen(self, sequence_id: int, options: wire.RecognitionOptions, deliver: Deliver) -> Ear:
+        """Begin a sequence of recognition; `deliver` is called from a thread of its own."""
         ...
 
     def generate(
@@ -50,8 +63,16 @@ class Stages(Protocol):
         """Stream the text of an answer, then its usage."""
         ...
 
+    def read_ahead(self, request_id: str, messages: Sequence[wire.ChatMessage]) -> None:
+        """Have the language model read what the next prompt will begin with."""
+        ...
+
+    def count_tokens(self, messages: Sequence[wire.ChatMessage]) -> int:
+        """How many tokens these messages are."""
+        ...
+
     def cancel_generation(self, request_id: str) -> None:
-        """Stop a generation, whether it has begun or not."""
+        """Stop what was asked for under this id, whether it has begun or not."""
         ...
 
     def synthesise(self, text: str, voice: str, speed: float) -> Speech:
@@ -59,7 +80,13 @@ class Stages(Protocol):
         ...
 
     def animate(
-        self, sequence_id: int, avatar_id: str, speech: Speech | None, *, start: bool, end: bool
+        self,
+        sequence_id: int,
+        options: wire.AnimateOptions,
+        speech: Speech | None,
+        *,
+        start: bool,
+        end: bool,
     ) -> Iterator[tuple[wire.Fragment, bytes]]:
         """Animate one piece of an answer; without speech it only ends the sequence."""
         ...

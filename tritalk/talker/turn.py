@@ -1,69 +1,95 @@
-"""One turn: relays what the pipeline makes to the client, in order and within deadlines."""
+"""One turn: relays an answer to the client, in order, at its pace and within deadlines."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
+from tritalk.playback import Playback
 from tritalk.talker.animation import Piece
-from tritalk.talker.clauses import ClauseSplitter
 from tritalk.talker.clock import Now, StageClock
-from tritalk.talker.pipeline import Assignment, Finished, Pipeline, Wake
+from tritalk.talker.heard import Spoken, heard_text
+from tritalk.talker.pipeline import Assignment, Finished, Source, Wake
 from tritalk.talker.reply import Reply
-from tritalk.talker.stages import Stages, unforeseen
+from tritalk.talker.stages import unforeseen
 from tritalk.talker.watch import StageWatch
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 
-Outcome = Literal["answered", "interrupted", "failed"]
+Outcome = Literal["answered", "interrupted", "failed", "discarded"]
+Cause: TypeAlias = Literal["speech", "request", "question", "gone"]
 
 _LOOK_S = 0.25
 """How often a turn looks whether its client is still there; a look is a message to Triton."""
 
 
 class Turn:
-    """Runs an assignment in threads of its own and tells the client through `reply`.
+    """Gives an answer in a thread of its own.
 
-    Whatever happens, the turn ends with one `TurnCompleted`, after which `on_done` is called and
-    `reply` is closed.
+    It may begin held back: the answer is made, and the client hears nothing of it. `release` gives
+    it to the client, `discard` ends it without a trace. Once released it ends with one
+    `TurnCompleted`, whatever happens, after which the reply is closed. A paced answer ends when it
+    has been played.
 
     Args:
-        stages: The other models.
         assignment: What to do.
-        reply: Where events and media go.
+        source: Where the answer comes from.
         clock: Stamps of this turn.
-        splitter: Cuts the answer into clauses.
-        limits_s: Longest silence of `llm`, `tts` and `animate`, in seconds.
+        watch: Knows when a stage of the source is overdue.
+        lead_s: Most seconds of media that the client holds; None is no bound.
+        kept_bytes: Media that is kept until the end, for who wants to store the answer.
         now: A monotonic clock in seconds.
-        on_done: Called once at the end, in the turn's own thread.
+        on_end: Called once, in the turn's own thread, when how it ends is certain, and before the
+            client is told.
+        on_told: Called once, in the turn's own thread, when nobody waits for it any more.
     """
 
     def __init__(
         self,
-        stages: Stages,
         assignment: Assignment,
-        reply: Reply,
+        source: Source,
         clock: StageClock,
-        splitter: ClauseSplitter,
-        limits_s: Mapping[str, float],
+        watch: StageWatch,
+        *,
+        lead_s: float | None,
+        kept_bytes: int,
         now: Now,
-        on_done: Callable[[Turn], None],
+        on_end: Callable[[Turn], None],
+        on_told: Callable[[Turn], None],
     ) -> None:
         self.assignment = assignment
         self.clock = clock
         self.outcome: Outcome = "failed"
-        self.spoken: list[str] = []
-        """The clauses whose media was sent, or begun to be."""
         self.media_s = 0.0
+        """Seconds of media that were sent."""
         self.interrupt_latency_ms: float | None = None
-        self._reply = reply
+        self.pieces: list[Piece] | None = []
+        """The media that was sent; None when it is more than is kept."""
+        self._source = source
+        self._watch = watch
+        self._lead_s = lead_s
+        self._kept_bytes = kept_bytes
         self._now = now
-        self._on_done = on_done
-        self._watch = StageWatch(limits_s, now)
-        self._pipeline = Pipeline(stages, assignment, clock, splitter, self._watch)
+        self._on_end = on_end
+        self._on_told = on_told
+        self._playback = Playback()
+        self._clauses: list[Spoken] = []
+        self._reply: Reply | None = None
+        self._discarded = False
         self._interrupted_s: float | None = None
+        self._cause: Cause = "request"
+        self._error: TritalkError | None = None
+        self._began = False
+        self._finished = False
+        self._words: deque[wire.ReplyText] = deque()
+        self._waiting: deque[Piece] = deque()
+        self._looked_s = now()
+        self._ended = threading.Event()
+        self._ending = threading.Lock()
+        self._told = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"turn-{assignment.turn_id}", daemon=True
         )
@@ -71,92 +97,211 @@ class Turn:
     @property
     def text(self) -> str:
         """The whole answer as far as it was made."""
-        return self._pipeline.text
+        return self._source.text.strip()
 
-    def start(self) -> None:
-        """Begin; returns at once."""
+    @property
+    def released(self) -> bool:
+        """Whether the client hears of it."""
+        return self._reply is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether how it ends is certain: nothing more is sent of the answer."""
+        return self._ended.is_set()
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of the answer that had been played when it was cut off; all of it otherwise."""
+        if self._interrupted_s is None or self._lead_s is None:
+            return self.media_s
+        return min(self.media_s, self._playback.position_s(self._interrupted_s))
+
+    @property
+    def heard(self) -> str:
+        """The words of the answer that were heard."""
+        if self.outcome == "answered":
+            return self.text
+        return heard_text(self._clauses, self.heard_s)
+
+    @property
+    def spoken(self) -> str:
+        """The words of the answer that the client has, played or about to be."""
+        return " ".join(clause.text for clause in list(self._clauses))
+
+    def start(self, reply: Reply | None = None) -> None:
+        """Begin to make the answer; returns at once.
+
+        Args:
+            reply: Where it goes; None holds it back until it is released.
+        """
+        self._reply = reply
         self._thread.start()
 
-    def interrupt(self) -> None:
+    def release(self, reply: Reply) -> bool:
+        """Give the answer to the client through `reply`, which the turn closes.
+
+        Returns:
+            False when the turn has failed already; `reply` is not used then.
+        """
+        with self._ending:
+            if self._ended.is_set():
+                return False
+            self._reply = reply
+        self._source.outbox.put(Wake())
+        return True
+
+    def discard(self) -> None:
+        """End an answer that was not released; returns at once."""
+        self._discarded = True
+        self._source.outbox.put(Wake())
+
+    def interrupt(self, cause: Cause) -> None:
         """Cut the answer off; returns at once."""
         if self._interrupted_s is None:
+            self._cause = cause
             self._interrupted_s = self._now()
-        self._pipeline.outbox.put(Wake())
+        self._source.outbox.put(Wake())
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the client has been told of the end; False when that was not in time."""
+        return self._told.wait(timeout_s)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False when it has not come in time."""
+        """Wait until the stages have been told, too; False when that was not in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        turn_id = self.assignment.turn_id
-        self._reply.send(wire.TurnStarted(turn_id, self.assignment.question))
-        self._pipeline.start()
-        error: TritalkError | None = unforeseen("talker")
+        self._source.start()
+        self._error = unforeseen("talker")
         try:
             self.outcome = self._relay()
-            error = None
+            self._error = None
         except TritalkError as caught:
-            error = caught
+            self._error = caught
         finally:
-            if self._interrupted_s is not None:
+            with self._ending:
+                self._ended.set()
+            self._source.stop()
+            if self._interrupted_s is not None and self.outcome == "interrupted":
                 self.interrupt_latency_ms = (self._now() - self._interrupted_s) * 1000
-            self._pipeline.stop(cancel=self.outcome != "answered")
-            self._end(error)
+            try:
+                self._end()
+            finally:
+                self._told.set()
+                if self.outcome != "answered":
+                    self._source.cancel()
+            self._on_told(self)
 
-    def _end(self, error: TritalkError | None) -> None:
+    def _end(self) -> None:
         """Tell how the turn ended."""
-        turn_id = self.assignment.turn_id
+        turn_id, reply = self.assignment.turn_id, self._reply
+        if reply is None:
+            self._on_end(self)
+            return
+        self._begin(reply)
+        error = self._error
         if error is not None:
-            self._reply.send(
+            reply.send(
                 wire.Failure(error.stage, error.code, error.message, error.retryable, turn_id)
             )
         if self.outcome == "interrupted":
-            spoken = " ".join(self.spoken)
-            self._reply.send(wire.Interrupted(turn_id, round(self.media_s, 3), spoken))
+            heard_s = round(self.heard_s, 3)
+            reply.send(wire.Interrupted(turn_id, heard_s, self.heard, self._cause))
         self.clock.mark("total")
         # Before the last event, so that a client who asks again at once finds it in the history.
-        self._on_done(self)
-        self._reply.send(
+        self._on_end(self)
+        reply.send(
             wire.TurnCompleted(
                 turn_id,
-                self.outcome,
-                self.text.strip(),
+                "failed" if self.outcome == "discarded" else self.outcome,
+                self.text,
                 round(self.media_s, 3),
                 self.clock.times,
-                self._pipeline.usage,
+                self._source.usage,
             )
         )
-        self._reply.close()
+        reply.close()
 
     def _relay(self) -> Outcome:
-        """Pass on what the stages make until the last of it."""
-        looked_s = self._now()
+        """Pass on what the source makes until the client has played the last of it."""
         while True:
+            if self._discarded:
+                return "discarded"
             if self._interrupted_s is not None:
                 return "interrupted"
-            if self._now() - looked_s >= _LOOK_S:
-                looked_s = self._now()
-                if self._reply.cancelled():
-                    return "interrupted"
-            patience_s = min(_LOOK_S, max(0.0, self._watch.patience_s()))
-            try:
-                item = self._pipeline.outbox.get(timeout=patience_s)
-            except queue.Empty:
-                late = self._watch.overdue()
-                if late is not None:
-                    raise late from None
-                continue
-            if isinstance(item, TritalkError):
-                raise item
-            if isinstance(item, Finished):
-                if not self.spoken:
-                    raise self._speechless()
-                return "answered"
-            if isinstance(item, wire.ReplyText):
-                self._reply.send(item)
-            elif isinstance(item, Piece):
-                self._send_media(item)
+            reply = self._reply
+            if reply is not None:
+                self._begin(reply)
+                if self._is_gone(reply):
+                    self.interrupt("gone")
+                    continue
+                self._pass_on(reply)
+                if self._finished and not self._waiting and self._is_played():
+                    return "answered"
+            self._take(self._patience_s())
+
+    def _patience_s(self) -> float:
+        """How long the next look can wait."""
+        waits = [_LOOK_S, max(0.0, self._watch.patience_s())]
+        if self._reply is not None:
+            if self._waiting:
+                waits.append(self._wait_s(self._waiting[0]))
+            elif self._finished:
+                waits.append(self._playback.lead_s(self._now()))
+        return min(waits)
+
+    def _take(self, timeout_s: float) -> None:
+        """Take the next thing that the source has made, if it comes in time."""
+        try:
+            item = self._source.outbox.get(timeout=max(timeout_s, 1e-4))
+        except queue.Empty:
+            late = self._watch.overdue()
+            if late is not None:
+                raise late from None
+            return
+        if isinstance(item, TritalkError):
+            raise item
+        if isinstance(item, Finished):
+            if not self._clauses and not any(piece.clause for piece in self._waiting):
+                raise self._speechless()
+            self._finished = True
+        elif isinstance(item, wire.ReplyText):
+            self._words.append(item)
+        elif isinstance(item, Piece):
+            self._waiting.append(item)
+
+    def _begin(self, reply: Reply) -> None:
+        if not self._began:
+            self._began = True
+            assignment = self.assignment
+            reply.send(wire.TurnStarted(assignment.turn_id, assignment.question, assignment.cached))
+
+    def _is_gone(self, reply: Reply) -> bool:
+        if self._now() - self._looked_s < _LOOK_S:
+            return False
+        self._looked_s = self._now()
+        return reply.cancelled()
+
+    def _pass_on(self, reply: Reply) -> None:
+        """Send all that may be sent now."""
+        while self._words:
+            reply.send(self._words.popleft())
+        while self._waiting and self._wait_s(self._waiting[0]) <= 0:
+            if self._interrupted_s is not None:
+                return
+            self._send(reply, self._waiting.popleft())
+
+    def _wait_s(self, piece: Piece) -> float:
+        """Seconds until a piece may be sent: until the client would hold no more than he may."""
+        if self._lead_s is None:
+            return 0.0
+        held_s = self._playback.lead_s(self._now())
+        # A piece that is longer than the lead by itself goes when there is nothing else to play.
+        return min(held_s, held_s + piece.fragment.duration_s - self._lead_s)
+
+    def _is_played(self) -> bool:
+        return self._lead_s is None or self._playback.lead_s(self._now()) <= 0
 
     def _speechless(self) -> TritalkError:
         if self.assignment.messages:
@@ -165,14 +310,14 @@ class Turn:
             ErrorCode.NOTHING_TO_SAY, "the text has no words to speak", stage="talker"
         )
 
-    def _send_media(self, piece: Piece) -> None:
+    def _send(self, reply: Reply, piece: Piece) -> None:
         fragment = piece.fragment
         if fragment.spoken:
             self.clock.mark("first_frame")
-        if piece.clause:
-            self.spoken.append(piece.clause)
+        self._playback.sent(fragment.duration_s, self._now())
         self.media_s = fragment.start_s + fragment.duration_s
-        self._reply.send(
+        self._note(piece)
+        reply.send(
             wire.Media(
                 self.assignment.turn_id,
                 fragment.index,
@@ -185,3 +330,17 @@ class Turn:
             ),
             piece.media,
         )
+
+    def _note(self, piece: Piece) -> None:
+        """Remember which words lie where, and the media while it is not too much."""
+        fragment = piece.fragment
+        if piece.clause:
+            self._clauses.append(Spoken(piece.clause, fragment.start_s, self.media_s))
+        elif self._clauses and fragment.spoken:
+            last = self._clauses[-1]
+            self._clauses[-1] = Spoken(last.text, last.start_s, self.media_s)
+        self._kept_bytes -= len(piece.media)
+        if self.pieces is not None and self._kept_bytes >= 0:
+            self.pieces.append(piece)
+        else:
+            self.pieces = None

@@ -17,11 +17,12 @@ from tritalk_client.aio.conversation import AsyncConversation, AsyncTurn
 from tritalk_client.aio.narration import AsyncNarration
 from tritalk_client.aio.stream import AsyncStream
 from tritalk_client.audio import Recording
-from tritalk_client.calls import Call, Speech
+from tritalk_client.calls import Call, Reading, Speech
 from tritalk_client.health import MODELS, Health, ModelHealth, ready_model, unready_model
 from tritalk_client.protocol import call_error, channel_options, check_server, new_sequence_id
 from tritalk_client.question import Question, read_question, read_script
-from tritalk_client.settings import Avatar, Settings, configuration
+from tritalk_client.reconnect import Reconnect
+from tritalk_client.settings import UNPACED_LEAD_S, Avatar, Settings, configuration
 from tritalk_client.timeouts import Timeouts
 from tritalk_client.video import Answer
 
@@ -83,10 +84,21 @@ class AsyncTalker:
 
     # --- turns -------------------------------------------------------------------------------
 
-    def conversation(self, avatar: Avatar, **settings: Unpack[Settings]) -> AsyncConversation:
+    def conversation(
+        self,
+        avatar: Avatar,
+        *,
+        session_id: str | None = None,
+        reconnect: bool | Reconnect = False,
+        **settings: Unpack[Settings],
+    ) -> AsyncConversation:
         """A conversation, to be opened with `async with`; see `Talker.conversation`."""
         conversation = AsyncConversation(
-            self.server, self.timeouts, configuration(avatar, settings), self._connect
+            self.server,
+            self.timeouts,
+            configuration(avatar, settings, session_id=session_id),
+            self._connect,
+            Reconnect() if reconnect is True else reconnect or None,
         )
         self._conversations.add(conversation)
         return conversation
@@ -107,6 +119,7 @@ class AsyncTalker:
         def load() -> Question:
             return read_question(recording, text=text, sample_rate_hz=sample_rate_hz, pace=pace)
 
+        settings.setdefault("lead_s", UNPACED_LEAD_S)
         conversation = self.conversation(avatar, **settings)
         return AsyncTurn(conversation, load=load, raise_failures=raise_failures)
 
@@ -119,6 +132,7 @@ class AsyncTalker:
         **settings: Unpack[Settings],
     ) -> AsyncTurn:
         """Have the portrait speak words as they are; see `Talker.say`."""
+        settings.setdefault("lead_s", UNPACED_LEAD_S)
         conversation = self.conversation(avatar, **settings)
         return AsyncTurn(
             conversation, load=lambda: read_script(text), raise_failures=raise_failures
@@ -181,6 +195,10 @@ class AsyncTalker:
         """Speak a text."""
         return await self._run(calls.synthesise(text, voice=voice, speed=speed))
 
+    async def forget_answers(self, question: str | None = None) -> int:
+        """Empty the cache of answers; see `Talker.forget_answers`."""
+        return await self._run(calls.forget_answers(question))
+
     async def health(self) -> Health:
         """The state of every model; UNAVAILABLE when there is no server."""
         timeout_s = self.timeouts.connect_s
@@ -207,13 +225,20 @@ class AsyncTalker:
         return ready_model(name, model.versions) if ready.ready else unready_model(name, None)
 
     async def _run(self, call: Call[T]) -> T:
+        options = {"timeout": self.timeouts.call_s, "metadata": self._metadata}
         try:
-            response = await self._stub.ModelInfer(
-                call.request, timeout=self.timeouts.call_s, metadata=self._metadata
-            )
+            if not call.streamed:
+                return call.read(await self._stub.ModelInfer(call.request, **options))
+            reading = Reading(call, self.server)
+            stream = self._stub.ModelStreamInfer(iter([call.request]), **options)
+            try:
+                async for response in stream:
+                    reading.take(response)
+            finally:
+                stream.cancel()
         except grpc.RpcError as error:
             raise call_error(error, self.server) from error
-        return call.read(response)
+        return reading.result()
 
     def _connect(self) -> AsyncStream:
         return AsyncStream(self._stub, self._metadata)

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common()
-    for add in (_ask, _say, _narrate, _avatars, _transcribe, _health):
+    for add in (_ask, _say, _chat, _narrate, _avatars, _transcribe, _forget_answers, _health):
         add(commands, common)
     return root
 
@@ -95,6 +95,42 @@ def _say(commands: _Commands[argparse.ArgumentParser], common: argparse.Argument
     _voice(say)
 
 
+def _chat(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
+    chat = commands.add_parser(
+        "chat",
+        parents=[common],
+        help="hold a conversation: by microphone, by typing, or by a script",
+        description="Hold a conversation. What you type while the portrait answers interrupts it, "
+        "as your voice does; /interrupt only stops it, /quit or Ctrl-D ends the conversation.",
+    )
+    chat.add_argument(
+        "--avatar",
+        metavar="PORTRAIT.png|ID",
+        help="an image, which is registered first, or the id of a registered portrait",
+    )
+    how = chat.add_mutually_exclusive_group()
+    how.add_argument("--text", action="store_true", help="type, even where there is a microphone")
+    how.add_argument(
+        "--replay", type=Path, metavar="SCRIPT.yaml", help="let a script speak and type, and end"
+    )
+    chat.add_argument(
+        "--events", type=Path, metavar="FILE", help="with --replay: write all events as JSON lines"
+    )
+    chat.add_argument(
+        "-o", "--output", type=Path, metavar="VIDEO.mp4", help="record the conversation"
+    )
+    chat.add_argument("--session", metavar="ID", help="go on with an earlier conversation")
+    chat.add_argument("--language", metavar="CODE", help="language of the conversation, such as en")
+    chat.add_argument("--system-prompt", metavar="TEXT", help="what the portrait is told to be")
+    chat.add_argument(
+        "--echo-guard",
+        action="store_true",
+        default=None,
+        help="the microphone hears the portrait's own voice: do not take it for the user's",
+    )
+    _voice(chat)
+
+
 def _narrate(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
     narrate = commands.add_parser(
         "narrate", parents=[common], help="make a video of the portrait speaking a script"
@@ -125,6 +161,15 @@ def _transcribe(
     )
     transcribe.add_argument("recording", type=Path, metavar="RECORDING.wav")
     transcribe.add_argument("--language", default="en", metavar="CODE")
+
+
+def _forget_answers(
+    commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    forget = commands.add_parser(
+        "forget-answers", parents=[common], help="empty the server's cache of answers"
+    )
+    forget.add_argument("--question", metavar="TEXT", help="the answers to this question only")
 
 
 def _health(commands: _Commands[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:

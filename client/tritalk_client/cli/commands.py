@@ -8,51 +8,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tritalk_client import wire
 from tritalk_client.cli import display
+from tritalk_client.cli.chat import chat
 from tritalk_client.cli.exit_codes import ExitCode
+from tritalk_client.cli.shared import check_output, connect, portrait, print_json, settings
 from tritalk_client.conversation import Turn
 from tritalk_client.errors import ErrorCode, TritalkError
-from tritalk_client.settings import Avatar, Settings
-from tritalk_client.talker import Talker
-from tritalk_client.timeouts import Timeouts
+from tritalk_client.settings import Avatar
 from tritalk_client.video import Answer, Video
-
-_IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def ask(options: argparse.Namespace) -> ExitCode:
     """`tritalk ask`."""
-    _check_output(options.output)
-    with _talker(options) as talker:
-        avatar = _avatar(talker, options)
+    check_output(options.output)
+    with connect(options) as talker:
+        avatar = portrait(talker, options.avatar)
         turn = talker.ask(
             options.question,
             text=options.text,
             pace=options.pace,
             avatar=avatar,
-            **_settings(options, "voice", "language", "system_prompt", "speed"),
+            **settings(options, "voice", "language", "system_prompt", "speed"),
         )
         return _watch_turn(turn, avatar, options)
 
 
 def say(options: argparse.Namespace) -> ExitCode:
     """`tritalk say`."""
-    _check_output(options.output)
-    with _talker(options) as talker:
-        avatar = _avatar(talker, options)
-        turn = talker.say(options.text, avatar=avatar, **_settings(options, "voice", "speed"))
+    check_output(options.output)
+    with connect(options) as talker:
+        avatar = portrait(talker, options.avatar)
+        turn = talker.say(options.text, avatar=avatar, **settings(options, "voice", "speed"))
         return _watch_turn(turn, avatar, options)
 
 
 def narrate(options: argparse.Namespace) -> ExitCode:
     """`tritalk narrate`."""
-    _check_output(options.output)
+    check_output(options.output)
     text = _read_script(options.script)
-    with _talker(options) as talker:
-        avatar = _avatar(talker, options)
+    with connect(options) as talker:
+        avatar = portrait(talker, options.avatar)
         narration = talker.narrate(text, avatar=avatar, voice=options.voice, speed=options.speed)
         with display.watching(display.NarrationView(), quiet=options.json) as view:
             for fragment in narration:
@@ -60,7 +56,7 @@ def narrate(options: argparse.Namespace) -> ExitCode:
         video = narration.video
     path = video.save(options.output)
     if options.json:
-        _print_json(_video_report(video, path, avatar))
+        print_json(_video_report(video, path, avatar))
     else:
         display.print_video(video, path)
     return ExitCode.OK
@@ -68,7 +64,7 @@ def narrate(options: argparse.Namespace) -> ExitCode:
 
 def avatars(options: argparse.Namespace) -> ExitCode:
     """`tritalk avatars`."""
-    with _talker(options) as talker:
+    with connect(options) as talker:
         if options.action == "add":
             avatar = talker.register_avatar(options.image)
             _print(options, avatar, lambda: display.print_avatar(avatar))
@@ -83,15 +79,23 @@ def avatars(options: argparse.Namespace) -> ExitCode:
 
 def transcribe(options: argparse.Namespace) -> ExitCode:
     """`tritalk transcribe`."""
-    with _talker(options) as talker:
+    with connect(options) as talker:
         transcript = talker.transcribe(options.recording, language=options.language)
     _print(options, transcript, lambda: print(transcript.text))
     return ExitCode.OK
 
 
+def forget_answers(options: argparse.Namespace) -> ExitCode:
+    """`tritalk forget-answers`."""
+    with connect(options) as talker:
+        forgotten = talker.forget_answers(options.question)
+    _print(options, {"forgotten": forgotten}, lambda: print(f"{forgotten} answers forgotten"))
+    return ExitCode.OK
+
+
 def health(options: argparse.Namespace) -> ExitCode:
     """`tritalk health`."""
-    with _talker(options) as talker:
+    with connect(options) as talker:
         state = talker.health()
     report = {
         "server": state.server,
@@ -106,23 +110,14 @@ def health(options: argparse.Namespace) -> ExitCode:
 COMMANDS: dict[str, Callable[[argparse.Namespace], ExitCode]] = {
     "ask": ask,
     "say": say,
+    "chat": chat,
     "narrate": narrate,
     "avatars": avatars,
     "transcribe": transcribe,
+    "forget-answers": forget_answers,
     "health": health,
 }
 """The commands by their names."""
-
-
-def _talker(options: argparse.Namespace) -> Talker:
-    usual = Timeouts()
-    timeouts = Timeouts(
-        connect_s=min(usual.connect_s, options.timeout),
-        call_s=options.timeout,
-        turn_s=options.timeout,
-        stall_s=min(usual.stall_s, options.timeout),
-    )
-    return Talker(options.server, timeouts=timeouts)
 
 
 def _watch_turn(turn: Turn, avatar: Avatar, options: argparse.Namespace) -> ExitCode:
@@ -134,29 +129,10 @@ def _watch_turn(turn: Turn, avatar: Avatar, options: argparse.Namespace) -> Exit
         raise TritalkError(ErrorCode.INTERNAL, f"the turn {answer.outcome} without a video")
     path = answer.save(options.output)
     if options.json:
-        _print_json(_answer_report(answer, path, avatar))
+        print_json(_answer_report(answer, path, avatar))
     else:
         display.print_answer(answer, path)
     return ExitCode.OK
-
-
-def _avatar(talker: Talker, options: argparse.Namespace) -> Avatar:
-    """The portrait that was named: a file is registered, anything else is an id."""
-    name: str = options.avatar
-    path = Path(name)
-    if not path.exists() and path.suffix.lower() not in _IMAGE_SUFFIXES and path.name == name:
-        return name
-    avatar = talker.register_avatar(path)
-    for warning in avatar.warnings:
-        print(f"tritalk: {name}: {warning}", file=sys.stderr)
-    return avatar
-
-
-def _settings(options: argparse.Namespace, *names: str) -> Settings:
-    given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    return msgspec.convert(
-        {name: value for name, value in given.items() if value is not None}, Settings
-    )
 
 
 def _read_script(name: str) -> str:
@@ -166,14 +142,6 @@ def _read_script(name: str) -> str:
         raise TritalkError(
             ErrorCode.BAD_REQUEST, f"{name} is not a text file in UTF-8: {error}"
         ) from error
-
-
-def _check_output(path: Path) -> None:
-    """Find out before the work that its result has no place to go."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise TritalkError(
-            ErrorCode.BAD_REQUEST, f"--output {path}: give a file in a folder that exists"
-        )
 
 
 def _answer_report(answer: Answer, path: Path, avatar: Avatar) -> dict[str, Any]:
@@ -200,10 +168,6 @@ def _video_report(video: Video, path: Path, avatar: Avatar) -> dict[str, Any]:
 
 def _print(options: argparse.Namespace, report: object, human: Callable[[], None]) -> None:
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         human()
-
-
-def _print_json(report: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())

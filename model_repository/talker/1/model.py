@@ -49,7 +49,9 @@ class TritonReply:
                 self._sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     def cancelled(self) -> bool:
-        return bool(self._sender.is_cancelled())
+        # A sender that has sent its last is not to be asked: Triton has freed what it looks at.
+        with self._lock:
+            return not self._closed and bool(self._sender.is_cancelled())
 
 
 class TritonPythonModel:
