@@ -4,7 +4,7 @@ PROFILE ?= default
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup weights serve demo test lint clean
+.PHONY: setup weights serve demo bench test lint clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,9 @@ serve: weights
 
 demo: weights
 	$(BIN)/python -m benchmarks.demo
+
+bench: weights
+	$(BIN)/python -m benchmarks.bench
 
 test: weights lint
 	$(BIN)/python -m pytest

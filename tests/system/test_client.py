@@ -43,15 +43,7 @@ HARVARD = "F1_harvard_phrases.wav"
 FILM_S_TOLERANCE = 0.04
 SENTENCES = 20
 STILL_WITHIN_S = 120
-EXAMPLES = sorted((repository_root() / "client" / "examples").glob("*.yaml"))
-OUTCOMES = {
-    "back_channel": ["answered"],
-    "before_the_first_word": ["interrupted", "answered"],
-    "mid_sentence": ["interrupted", "answered"],
-    "overlap": ["interrupted", "answered"],
-    "pauses": ["answered", "answered"],
-    "two_in_a_row": ["interrupted", "interrupted", "answered"],
-}
+EXAMPLE = repository_root() / "client" / "examples" / "mid_sentence.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -278,11 +270,10 @@ def test_answers_that_were_kept_are_forgotten(talker: Talker, avatar: AvatarInfo
     assert talker.forget_answers("Who are you?") == 0
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_examples_go_as_they_say(
-    talker: Talker, avatar: AvatarInfo, tmp_path: Path, path: Path
+def test_a_conversation_by_a_script_is_recorded_with_both_voices(
+    talker: Talker, avatar: AvatarInfo, tmp_path: Path
 ) -> None:
-    script = read_script(path)
+    script = read_script(EXAMPLE)
     settings = script.settings
     settings.avatar_id = None
     given = {k: v for k, v in msgspec.structs.asdict(settings).items() if v is not None}
@@ -295,7 +286,7 @@ def test_the_examples_go_as_they_say(
         happened = replay(conversation, script.voiced(talker.synthesise))
 
     outcomes = [each.event.outcome for each in happened if isinstance(each.event, TurnCompleted)]
-    assert outcomes == OUTCOMES[path.stem], path.stem
+    assert outcomes == ["interrupted", "answered"]
     film = watch((tmp_path / "talk.mp4").read_bytes())
     assert film.video_end_s == pytest.approx(film.audio_end_s, abs=0.1)
     assert film.video_end_s >= happened[-1].at_s - 0.1

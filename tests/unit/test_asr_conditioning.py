@@ -98,7 +98,6 @@ def test_the_sizes_of_the_chunks_change_nothing(seed: int) -> None:
 
 
 def test_noise_is_suppressed_by_the_library_where_it_is_installed() -> None:
-    pytest.importorskip("webrtc_noise_gain")
     hiss = RANDOM.normal(0, 0.02, 4 * RATE_HZ).astype(np.float32)
     treated = Conditioner(noise.WebRtcNoiseFilter(3)).take(hiss)
     assert level_db(treated[3 * RATE_HZ :]) < level_db(hiss) - 6

@@ -39,13 +39,15 @@ class Words:
 class Meter:
     def __init__(self) -> None:
         self.observed: list[float] = []
+        self.shown: list[float] = []
 
     def observe(self, value: float) -> None:
         self.observed.append(value)
 
     def increment(self, value: float) -> None: ...
 
-    def set(self, value: float) -> None: ...
+    def set(self, value: float) -> None:
+        self.shown.append(value)
 
 
 class Talk:
@@ -269,17 +271,31 @@ def test_a_recording_pushed_at_once_costs_no_partials() -> None:
     talk.say((SPEECH, 300), chunk=10, fast=True)
     assert talk.stream.due() is None
     talk.say((QUIET, END), fast=True)
-    assert talk.recognise(1).urgency is Urgency.FINAL
+    assert talk.recognise(1).urgency is Urgency.BACKLOG
+    assert talk.heard()[-1].final
+
+
+def test_a_long_recording_is_recognised_a_piece_at_a_time() -> None:
+    talk = Talk()
+    talk.chunk(np.full(1_700, SPEECH, dtype=np.float32), end=True)
+    lengths = []
+    while not talk.stream.gone:
+        (clip,) = talk.recognise(1).plan.clips
+        lengths.append(len(clip.samples))
+    assert sum(lengths) == 1_700 * WINDOW
+    assert max(lengths) <= 29 * 16_000
+    (final,) = talk.heard()
+    assert final.text == " ".join(["one"] * len(lengths))
 
 
 def test_audio_that_does_not_come_is_silence_after_a_while() -> None:
     talk = Talk(endpointing=True)
     talk.say((SPEECH, 10))
     last_s = talk.now_s
-    assert talk.stream.wake_s == pytest.approx(last_s + 0.5)
-    talk.stream.tick(last_s + 0.45)
+    assert talk.stream.wake_s == pytest.approx(last_s + 1.5)
+    talk.stream.tick(last_s + 1.45)
     assert talk.stream.due() is None
-    talk.stream.tick(last_s + 0.51)
+    talk.stream.tick(last_s + 1.51)
     assert talk.recognise(1).urgency is Urgency.FINAL
     assert talk.heard()[-1].final
     assert talk.stream.wake_s == float("inf")
@@ -294,9 +310,9 @@ def test_chunks_of_half_a_second_are_not_taken_for_a_stall() -> None:
 
 
 def test_a_stall_counts_with_the_silence_before_it() -> None:
-    talk = Talk(endpointing=True, end_silence_ms=1_000)
+    talk = Talk(endpointing=True, end_silence_ms=3_000)
     talk.say((SPEECH, 10), (QUIET, 10))
-    assert talk.stream.wake_s == pytest.approx(talk.now_s + 1.0 - 10 * WINDOW_S, abs=0.02)
+    assert talk.stream.wake_s == pytest.approx(talk.now_s + 3.0 - 10 * WINDOW_S, abs=0.02)
 
 
 def test_silence_is_told_once_for_each_such_silence() -> None:

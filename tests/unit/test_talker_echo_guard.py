@@ -91,6 +91,7 @@ def test_what_is_the_users_of_mixed_words_is_the_question(
 ) -> None:
     user.begins(0.5)
     user.has_said("there was a king which king")
+    user.has_said("there was a king which king was")
     user.reply.wait_for(wire.Interrupted)
     stages.hold_after = None
 

@@ -129,7 +129,8 @@ def test_a_sound_by_itself_does_not_interrupt_where_it_may_be_the_portraits() ->
     [
         ("the dog is", "the dog is", False),
         ("the dog is who", "the dog is", False),
-        ("the dog is who is", "the dog is", True),
+        ("the dog is who is", "the dog is", False),
+        ("the dog who is that", "the dog", True),
         ("the dog is who", "the dog is who", True),
         ("wait", "", False),
         ("wait a", "", True),
@@ -139,6 +140,24 @@ def test_foreign_words_interrupt_when_there_are_two_or_one_is_certain(
     text: str, stable: str, interrupts: bool
 ) -> None:
     assert words(Floor(), text, stable=stable) is interrupts
+
+
+def test_a_slip_at_the_end_of_an_echo_does_not_interrupt_and_what_is_heard_again_does() -> None:
+    floor = Floor()
+    assert not words(floor, "the dog is called New York")
+    assert not words(floor, "the dog is called Rex")
+
+    assert not words(floor, "the dog is called Rex who is")
+    assert words(floor, "the dog is called Rex who is that")
+
+
+def test_a_slip_in_the_last_words_of_an_echo_is_no_question() -> None:
+    floor = Floor()
+    words(floor, "the dog is")
+
+    heard = transcript("The dog is called New York.")
+
+    assert floor.verdict(heard, SPOKEN, echo_guard=True) == ("echo", "")
 
 
 def test_words_interrupt_nothing_without_the_guard_or_an_answer() -> None:
@@ -170,6 +189,7 @@ def test_an_echo_too_short_for_a_partial_transcript_is_one() -> None:
 
 def test_the_users_words_behind_an_echo_are_his_question() -> None:
     floor = Floor()
+    words(floor, "is called rex why that")
     words(floor, "is called rex why that")
 
     verdict = floor.verdict(transcript("Is called Rex. Why that?"), SPOKEN, echo_guard=True)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from tritalk.asr.plan import Plan
 from tritalk.asr.utterance import Utterance
-
-if TYPE_CHECKING:
-    from tritalk.asr.stream import Stream
 
 
 class Urgency(IntEnum):
@@ -23,6 +19,8 @@ class Urgency(IntEnum):
     """Nobody speaks for the time being."""
     PARTIAL = 2
     """Somebody speaks."""
+    BACKLOG = 3
+    """The utterance is over, and was in a recording that is sent faster than it was spoken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,6 @@ class Job:
     """Clips of one sequence that are to be recognised together.
 
     Attributes:
-        stream: The sequence.
         utterance: To which the clips belong.
         urgency: What is wanted.
         plan: The clips.
@@ -38,7 +35,6 @@ class Job:
         arrived_s: When the last chunk that the clips cover came.
     """
 
-    stream: Stream
     utterance: Utterance
     urgency: Urgency
     plan: Plan

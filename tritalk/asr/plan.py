@@ -49,10 +49,9 @@ class Plan:
 
 
 def plan_end(utterance: Utterance, audio: Tape, probabilities: Tape) -> Plan:
-    """The rest of an utterance that is over."""
-    spans = _pieces(probabilities, utterance.begin, utterance.end)
-    clips = _clips(utterance, audio, spans)
-    return Plan(clips, len(clips), begin=utterance.end, covered=utterance.end)
+    """The next piece of an utterance that is over; one at a time, since others wait."""
+    span, *_ = _pieces(probabilities, utterance.begin, utterance.end)
+    return Plan(_clips(utterance, audio, [span]), 1, begin=span[1], covered=span[1])
 
 
 def plan_growing(utterance: Utterance, audio: Tape, probabilities: Tape) -> Plan:

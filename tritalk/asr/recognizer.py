@@ -157,8 +157,7 @@ class Recognizer:
         """
         stream, reply = self._new_stream(options, self._clock()), Kept()
         stream.hear(stream.ear.hear(pcm, end=True), reply, end=True, now_s=self._clock())
-        job = stream.due()
-        if job is not None:
+        while (job := stream.due()) is not None:
             stream.take(job, self._whisper.recognise(job.plan.clips), self._clock())
         return reply.transcript()
 

@@ -21,9 +21,10 @@ from tritalk.asr.vad import WINDOW
 from tritalk.asr.whisper import Tokens
 from tritalk_client.errors import TritalkError
 
-_STALL_S = 0.5
+_STALL_S = 1.5
 _STALL_CHUNKS = 1.5
-"""Audio that is late by so much more than a chunk will not come for a while."""
+"""Audio that is late by so long, and so many chunks, will not come for a while: a client that sends
+speech alone has ended it. Less would cut questions in two where the machine is busy."""
 
 _REAL_PAUSE = 6
 """Windows of silence in which no word is going on; 0.2 s."""
@@ -107,7 +108,7 @@ class Stream:
             now_s: When it came.
         """
         self._teller.answer_on(reply)
-        self._teller.received_s += sound.duration_s
+        self._teller.received += sound.length
         self.touched_s = now_s
         self._stall_s = max(_STALL_S, _STALL_CHUNKS * sound.duration_s)
         self._pace.took(sound.duration_s, now_s)
@@ -143,9 +144,9 @@ class Stream:
         if self._utterance is None or self._over:
             over = self._over[0]
             plan = plan_end(over, self._audio, self._probabilities)
-            return Job(self, over, urgency, plan, over.last, over.arrived_s)
+            return Job(over, urgency, plan, over.last, over.arrived_s)
         plan = plan_growing(self._utterance, self._audio, self._probabilities)
-        return Job(self, self._utterance, urgency, plan, self._endpointer.last, self.touched_s)
+        return Job(self._utterance, urgency, plan, self._endpointer.last, self.touched_s)
 
     def put_off(self) -> None:
         """The job that was due is not begun; it comes again, with what has been heard by then."""
@@ -167,7 +168,7 @@ class Stream:
             utterance.settle(found[: plan.settling], plan.begin)
         for tokens in found[plan.settling :]:
             utterance.hear(tokens, plan.covered, frozen=plan.frozen)
-        if job.urgency is not Urgency.PARTIAL:
+        if job.urgency is not Urgency.PARTIAL and plan.covered >= utterance.end:
             utterance.paused_at = job.last
         if utterance is self._utterance:
             paused = utterance.paused_at == self._endpointer.last
@@ -261,7 +262,8 @@ class Stream:
         if self._busy or self.gone:
             return None
         if self._over:
-            return Urgency.FINAL
+            waited_for = self._pace.is_live or self._teller.ended_s is not None
+            return Urgency.FINAL if waited_for else Urgency.BACKLOG
         utterance, endpointer = self._utterance, self._endpointer
         if utterance is None or not self._pace.is_live:
             return None

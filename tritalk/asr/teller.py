@@ -30,13 +30,13 @@ class Teller:
         meters: Where latencies go.
 
     Attributes:
-        received_s: Seconds of audio that have come.
+        received: Samples that have come.
         ended_s: When the sequence's last chunk came.
         gone: Whether nothing will be said any more.
     """
 
     def __init__(self, manner: Manner, meters: Meters) -> None:
-        self.received_s = 0.0
+        self.received = 0
         self.ended_s: float | None = None
         self.gone = False
         self._manner = manner
@@ -72,10 +72,11 @@ class Teller:
 
     def nothing_said(self) -> None:
         """End with the error that there was no speech."""
-        if not self.received_s:
+        if not self.received:
             self.fail(TritalkError(ErrorCode.BAD_AUDIO, "there is no audio in the sequence"))
             return
-        message = f"nobody speaks in the {self.received_s:.1f} s of audio; check the microphone"
+        seconds = self.received / SAMPLE_RATE_HZ
+        message = f"nobody speaks in the {seconds:.1f} s of audio; check the microphone"
         self.fail(TritalkError(ErrorCode.NO_SPEECH, message))
 
     def speaking(self, utterance: Utterance) -> None:
@@ -131,11 +132,11 @@ class Teller:
         asked_s = utterance.arrived_s if endpointing or self.ended_s is None else self.ended_s
         self._meters.final.observe((now_s - asked_s) * 1000)
         endpoint_ms = (utterance.ended_s - utterance.arrived_s) * 1000
-        audio_s = (utterance.end - utterance.first) / SAMPLE_RATE_HZ
+        length = utterance.end - utterance.first if endpointing else self.received
         transcript = Transcript(
             text=said,
             final=True,
-            audio_s=audio_s if endpointing else self.received_s,
+            audio_s=length / SAMPLE_RATE_HZ,
             language=self._manner.language,
             utterance=utterance.number,
             stable=said,

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from tritalk.asr.job import Job, batch
 from tritalk.asr.sequences import Sequences
+from tritalk.asr.stream import Stream
 from tritalk.asr.whisper import Clip, Tokens
 from tritalk.metrics import Instrument
 from tritalk_client.errors import ErrorCode, TritalkError
@@ -61,7 +62,7 @@ class Worker:
         self._buffered_s = 0.0
         self._clock = clock
         self._closed = False
-        self._jobs: list[Job] = []
+        self._jobs: dict[Job, Stream] = {}
         self._found: Future[list[Tokens]] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="asr-recognise")
         self._thread = threading.Thread(target=self._watch, name="asr-watch", daemon=True)
@@ -103,13 +104,13 @@ class Worker:
 
     def _begin(self) -> None:
         """Begin with the next batch, if anything is due."""
-        due = [job for stream in self._sequences if (job := stream.due()) is not None]
+        due = {job: stream for stream in self._sequences if (job := stream.due()) is not None}
         if not due:
             return
-        self._jobs = batch(due, most_audio_s=self._most_audio_s)
-        for job in due:
-            if job not in self._jobs:
-                job.stream.put_off()
+        chosen = batch(list(due), most_audio_s=self._most_audio_s)
+        self._jobs = {job: due.pop(job) for job in chosen}
+        for stream in due.values():
+            stream.put_off()
         clips = [clip for job in self._jobs for clip in job.plan.clips]
         self._found = self._pool.submit(self._recognise, clips)
         self._found.add_done_callback(lambda _: self._notify())
@@ -121,14 +122,13 @@ class Worker:
         error = found.exception()
         if error is not None:
             _log.error("the recognition failed", exc_info=error)
-            for job in self._jobs:
-                job.stream.fail(
-                    TritalkError(ErrorCode.INTERNAL, f"the recognition failed: {error}")
-                )
+            message = f"the recognition failed: {error}"
+            for stream in self._jobs.values():
+                stream.fail(TritalkError(ErrorCode.INTERNAL, message))
             return
         tokens = iter(found.result())
-        for job in self._jobs:
-            job.stream.take(job, [next(tokens) for _ in job.plan.clips], now_s)
+        for job, stream in self._jobs.items():
+            stream.take(job, [next(tokens) for _ in job.plan.clips], now_s)
 
     def _notify(self) -> None:
         with self._changed:

@@ -69,6 +69,8 @@ class Installation:
         variables["PATH"] = _joined(Path(sys.executable).parent, inherited.get("PATH"))
         for folder in reversed(self.libraries):
             variables["LD_LIBRARY_PATH"] = _joined(folder, variables.get("LD_LIBRARY_PATH"))
+        # numpy's threads wait for one another busily, on cores that the models share.
+        variables.setdefault("OPENBLAS_NUM_THREADS", "1")
         return variables
 
     def make_backend_directory(self, folder: Path) -> None:

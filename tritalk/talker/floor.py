@@ -11,8 +11,9 @@ from tritalk_client.wire import Speaking, Transcript
 Verdict: TypeAlias = Literal["question", "back_channel", "echo", "nothing"]
 
 _FOREIGN_WORDS = 2
-"""Words that are not the portrait's own before a user whose microphone hears it interrupts; a
-single one may be a slip of the recognition."""
+"""Words that are not the portrait's own before a user whose microphone hears it interrupts. A few
+at the end of an echo must be heard twice, since there recognition slips; one does where it is
+certain."""
 
 
 @dataclass
@@ -22,6 +23,8 @@ class _Utterance:
     took_floor: bool = False
     spoken: str = ""
     """What the portrait has said while the utterance went on."""
+    doubtful: bool = False
+    """Whether the transcript before had words that are not the portrait's."""
 
 
 @dataclass
@@ -65,9 +68,11 @@ class Floor:
         if not utterance.spoken:
             return False
         utterance.during_answer |= answering
+        words = len(heard.text.split())
         foreign = len(echo.without(heard.text, utterance.spoken).split())
         certain = len(echo.without(heard.stable, utterance.spoken).split())
-        if foreign < _FOREIGN_WORDS and not certain:
+        doubtful, utterance.doubtful = utterance.doubtful, foreign >= _FOREIGN_WORDS
+        if not certain and not (utterance.doubtful and (doubtful or 2 * foreign >= words)):
             return False
         utterance.took_floor = True
         return answering
@@ -89,10 +94,12 @@ class Floor:
         spoken = utterance.spoken or spoken
         if echo_guard and spoken:
             own = echo.without(text, spoken)
-            if text and not own:
+            words, own_words = len(text.split()), len(own.split())
+            utterance.took_floor |= own_words >= _FOREIGN_WORDS and 2 * own_words >= words
+            # Fewer than that at the end of an echo are misheard ones.
+            if words and 2 * own_words < words and not utterance.took_floor:
                 return "echo", ""
             text = own
-            utterance.took_floor |= len(text.split()) >= _FOREIGN_WORDS
         if not any(character.isalnum() for character in text):
             return "nothing", ""
         if utterance.during_answer and not utterance.took_floor:
