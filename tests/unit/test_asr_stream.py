@@ -60,7 +60,7 @@ class Talk:
         asked = RecognitionOptions(**options)
         self.stream = Stream(
             Ear(None, None, limit_s=None),  # type: ignore[arg-type]
-            manner(AsrSettings(), asked),
+            manner(AsrSettings(sentence_end_silence_ms=250), asked),
             Words(),
             self.meters,
             self.now_s,

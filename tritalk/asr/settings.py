@@ -27,7 +27,7 @@ class AsrSettings(Settings):
     end_silence_ms: int = Field(default=400, ge=100, le=5_000)
     """Silence that ends an utterance; a sequence may ask for another."""
 
-    sentence_end_silence_ms: int = Field(default=250, ge=100, le=5_000)
+    sentence_end_silence_ms: int = Field(default=320, ge=100, le=5_000)
     """Silence that ends an utterance whose text is a complete sentence; of a sequence that asks for
     another `end_silence_ms`, as much more or less."""
 
