@@ -58,10 +58,11 @@ class Crowd:
     def unfairness(self) -> float:
         """The mean wait of the person who waited longest, against the mean of all."""
         means = [
-            statistics.mean(seen.first_spoken_ms or float("inf") for seen in turns)
+            statistics.mean(waits)
             for turns in self.turns
+            if (waits := [ms for seen in turns if (ms := seen.first_spoken_ms) is not None])
         ]
-        return max(means) / statistics.mean(means)
+        return max(means) / statistics.mean(means) if len(means) > 1 else float("inf")
 
     @property
     def stalled_ratio(self) -> float:
@@ -118,6 +119,7 @@ def cpu_after_interruption(
         for process in server.processes()
         if any(f"/{stage}/" in part for part in process.cmdline() for stage in _STAGES)
     ]
+    assert len(stubs) == len(_STAGES), "not every stage has a process of its own"
     shares = []
     with Person(talker, avatar) as person:
         for _ in range(times):

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import re
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
 
+from tests.fakes import FakeFamily
 from tests.served import Stream
-from tritalk import environment
+from tritalk import environment, slo
+from tritalk.llm.dispatcher import Dispatcher
+from tritalk.llm.engine import Engine
 from tritalk.llm.engines import load
 from tritalk.llm.settings import LlmSettings
+from tritalk.metrics import Registry
 from tritalk.server import Server
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.wire import ChatMessage, Sampling, Usage
 
 WAIT_S = 60.0
+PLACES, QUEUE, INSTANCES = 16, 16, 2
 GREEDY = Sampling(max_new_tokens=12, repeat_penalty=1.0)
+READ = Sampling(max_new_tokens=0)
 LONG = Sampling(max_new_tokens=400, repeat_penalty=1.0)
 QUESTION = "What is the capital of France?"
 STORY = "Tell me a very long story about a dragon and a knight, with many chapters."
@@ -65,7 +75,7 @@ def read(answers: Iterator[dict[str, Any]]) -> tuple[list[str], Usage]:
     return [answer["TEXT"].decode() for answer in deltas], wire.decode(last["USAGE"], Usage)
 
 
-def failure(stream: Stream, inputs: dict[str, bytes | str]) -> TritalkError:
+def failure(stream: Stream, inputs: dict[str, bytes | str | bool]) -> TritalkError:
     with pytest.raises(TritalkError) as raised:
         list(stream.answers(stream.send("llm", inputs)))
     assert raised.value.stage == "llm"
@@ -170,7 +180,9 @@ def test_a_cancelled_prompt_is_not_read_to_its_end(stream: Stream) -> None:
 
 def test_a_cancelled_answer_makes_room_for_the_next(stream: Stream) -> None:
     # given long answers in every place
-    busy = [ask(stream, question(f"{STORY} It is about the number {n}."), LONG) for n in range(4)]
+    busy = [
+        ask(stream, question(f"{STORY} It is about the number {n}."), LONG) for n in range(PLACES)
+    ]
     running = [stream.answers(request_id) for request_id in busy]
     for answers in running:
         next(answers)
@@ -199,7 +211,7 @@ def test_cancelling_twice_is_answered_twice(stream: Stream) -> None:
 
 def test_an_answer_ends_when_its_reader_goes(server: Server, stream: Stream) -> None:
     # given long answers in every place, whose readers leave
-    for number in range(4):
+    for number in range(PLACES):
         with Stream(server.grpc_url, batched=False) as leaving:
             request = ask(leaving, question(f"{STORY} Begin with the number {number}."), LONG)
             next(leaving.answers(request))
@@ -225,7 +237,7 @@ def test_answers_at_the_same_time_are_each_their_own(server: Server) -> None:
 
 def test_more_requests_than_can_wait_are_refused(server: Server) -> None:
     # given more requests than places and queue hold, each on a stream of its own
-    streams = [Stream(server.grpc_url, batched=False) for _ in range(24)]
+    streams = [Stream(server.grpc_url, batched=False) for _ in range(PLACES + QUEUE + 4)]
     for stream in streams:
         stream.__enter__()
     ids = [ask(stream, question(STORY), LONG) for stream in streams]
@@ -248,14 +260,19 @@ def test_more_requests_than_can_wait_are_refused(server: Server) -> None:
 
     # then those over the limit are told that it is busy, and the others are served
     assert outcomes.count("busy") == 4
-    assert outcomes.count("cancelled") == 20
+    assert outcomes.count("cancelled") == PLACES + QUEUE
 
 
 @pytest.mark.parametrize(
     ("inputs", "code", "words"),
     [
         ({"SAMPLING": b"{}"}, ErrorCode.BAD_REQUEST, "MESSAGES"),
-        ({"MESSAGES": b"[]"}, ErrorCode.BAD_REQUEST, "last message"),
+        ({"MESSAGES": b"[]"}, ErrorCode.BAD_REQUEST, "no message"),
+        (
+            {"MESSAGES": wire.encode([ChatMessage("assistant", "Hi")])},
+            ErrorCode.BAD_REQUEST,
+            "last message",
+        ),
         ({"MESSAGES": b"\xff\xfe"}, ErrorCode.BAD_REQUEST, "JSON"),
         ({"MESSAGES": b"[" * 10_000}, ErrorCode.BAD_REQUEST, "not a valid message"),
         ({"MESSAGES": b" " * 600_000}, ErrorCode.TOO_LARGE, "524288"),
@@ -270,7 +287,7 @@ def test_more_requests_than_can_wait_are_refused(server: Server) -> None:
             "JSON",
         ),
         (
-            {"MESSAGES": wire.encode(question("Hi")), "SAMPLING": b'{"max_new_tokens": 0}'},
+            {"MESSAGES": wire.encode(question("Hi")), "SAMPLING": b'{"max_new_tokens": -1}'},
             ErrorCode.BAD_REQUEST,
             "max_new_tokens",
         ),
@@ -279,12 +296,15 @@ def test_more_requests_than_can_wait_are_refused(server: Server) -> None:
             ErrorCode.BAD_REQUEST,
             "CANCEL comes alone",
         ),
+        ({"COUNT": True, "CANCEL": b"someone"}, ErrorCode.BAD_REQUEST, "CANCEL comes alone"),
+        ({"COUNT": True}, ErrorCode.BAD_REQUEST, "MESSAGES"),
+        ({"MESSAGES": b"[]", "COUNT": True}, ErrorCode.BAD_REQUEST, "no message"),
         ({"CANCEL": b""}, ErrorCode.BAD_REQUEST, "CANCEL is empty"),
         ({"CANCEL": b"x" * 1000}, ErrorCode.TOO_LARGE, "256"),
     ],
 )
 def test_a_bad_request_is_refused_and_the_next_is_answered(
-    stream: Stream, inputs: dict[str, bytes | str], code: ErrorCode, words: str
+    stream: Stream, inputs: dict[str, bytes | str | bool], code: ErrorCode, words: str
 ) -> None:
     error = failure(stream, inputs)
 
@@ -324,29 +344,240 @@ def test_nothing_of_the_engine_is_on_the_network(server: Server) -> None:
     }
 
     assert not listening
-    assert len(sockets) == 1
-    path = sockets.pop()
-    assert path.parent.stat().st_mode & 0o077 == 0
-    for method, target in [
-        ("GET", "/slots"),
-        ("GET", "/metrics"),
-        ("GET", "/props"),
-        ("POST", "/completion"),
-        ("POST", "/v1/chat/completions"),
-    ]:
-        assert status(path, method, target) == 401
+    assert len(sockets) == INSTANCES
+    for path in sockets:
+        assert path.parent.stat().st_mode & 0o077 == 0
+        for method, target in [
+            ("GET", "/slots"),
+            ("GET", "/metrics"),
+            ("GET", "/props"),
+            ("POST", "/completion"),
+            ("POST", "/v1/chat/completions"),
+        ]:
+            assert status(path, method, target) == 401
+
+
+def count(stream: Stream, messages: list[ChatMessage]) -> int:
+    request = stream.send("llm", {"MESSAGES": wire.encode(messages), "COUNT": True})
+    deltas, usage = complete(stream, request)
+    assert not deltas
+    assert usage.completion_tokens == usage.cached_tokens == 0
+    return usage.prompt_tokens
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        question(QUESTION),
+        [*question("Ça va ? 你好 🎉"), ChatMessage("assistant", "Oui."), ChatMessage("user", "!")],
+        [ChatMessage("user", "No system prompt, <|im_end|> and no tricks.")],
+    ],
+)
+def test_the_tokens_of_a_chat_are_counted_as_they_are_read(
+    stream: Stream, messages: list[ChatMessage]
+) -> None:
+    counted = count(stream, messages)
+
+    assert counted == complete(stream, ask(stream, messages))[1].prompt_tokens
+
+
+def test_counting_reads_nothing(stream: Stream) -> None:
+    messages = question("Has anybody counted these words before they were read? Not that I know.")
+
+    counted = count(stream, messages)
+
+    usage = complete(stream, ask(stream, messages))[1]
+    assert usage.cached_tokens < counted - 10
+
+
+def test_what_was_read_ahead_need_not_be_read_again(stream: Stream) -> None:
+    # given the beginning of a question
+    heard = "I would like to know which river it is that flows through the old town of"
+    deltas, read_ahead = complete(stream, ask(stream, question(heard), READ))
+    assert not deltas
+    assert read_ahead.finish_reason == "length"
+    assert read_ahead.completion_tokens == 0
+
+    # when it is asked to its end
+    _, usage = complete(stream, ask(stream, question(f"{heard} Prague, and how long it is.")))
+
+    # then all of its beginning is known, though the chat's format goes on behind it
+    assert usage.cached_tokens >= read_ahead.prompt_tokens - 1
+    assert usage.prompt_tokens > read_ahead.prompt_tokens + 5
+
+
+def test_a_conversation_is_read_before_anybody_has_asked(stream: Stream) -> None:
+    opening = [
+        ChatMessage("system", "You are a tour guide in a very small and rainy mountain village."),
+        ChatMessage("user", "Hello!"),
+        ChatMessage("assistant", "Welcome to the village."),
+    ]
+    read_ahead = complete(stream, ask(stream, opening, READ))[1]
+
+    usage = complete(stream, ask(stream, [*opening, ChatMessage("user", "Where am I?")]))[1]
+
+    assert usage.cached_tokens >= read_ahead.prompt_tokens - 1
+
+
+def test_reading_what_is_known_takes_a_token(stream: Stream) -> None:
+    complete(stream, ask(stream, question(STORY), READ))
+
+    again = complete(stream, ask(stream, question(STORY), READ))[1]
+
+    assert again.cached_tokens == again.prompt_tokens - 1
+
+
+def test_reading_ahead_is_cancelled_in_the_middle(stream: Stream) -> None:
+    request_id = ask(stream, question("Please count these words. " + "ten " * 1200), READ)
+
+    cancel(stream, request_id)
+
+    usage = complete(stream, request_id)[1]
+    assert usage.finish_reason == "cancelled"
+    assert usage.prompt_tokens < 1200
+
+
+def test_an_answer_does_not_wait_for_what_is_read_ahead(server: Server, stream: Stream) -> None:
+    # given long chats that are being read
+    with Stream(server.grpc_url, batched=False) as reading:
+        requests = [ask(reading, question(f"Number {n}. " + "ten " * 1500), READ) for n in range(4)]
+
+        # when somebody asks, then he is answered before they have been
+        complete(stream, ask(stream, question(QUESTION)))
+        for request_id in requests:
+            cancel(stream, request_id)
+        endings = [complete(reading, request_id)[1] for request_id in requests]
+
+    assert [usage.finish_reason for usage in endings] == ["cancelled"] * 4
+
+
+def test_reading_ahead_is_no_answer_to_the_metrics(server: Server, stream: Stream) -> None:
+    before = answers_measured(server)
+
+    complete(stream, ask(stream, question("Read this, and say nothing."), READ))
+    count(stream, question("Count this."))
+
+    assert answers_measured(server) == before
+
+
+def answers_measured(server: Server) -> list[str]:
+    with urllib.request.urlopen(server.metrics_url, timeout=WAIT_S) as page:
+        return re.findall(r"llm_inference_duration_seconds_count.*", page.read().decode())
+
+
+@contextmanager
+def engine_of(**settings: int) -> Iterator[Engine]:
+    """An engine in this process, whose places nobody has used."""
+    folder = environment.repository_root() / "model_repository" / "llm" / "1"
+    engine = load(LlmSettings(n_ctx=512, **settings), folder)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def converse(engine: Engine, chat: list[ChatMessage], text: str) -> Usage:
+    """One turn of a chat, which is longer afterwards."""
+    chat.append(ChatMessage("user", text))
+    said: list[str] = []
+    usage = engine.generate(chat, GREEDY, said.append, lambda: False)
+    chat.append(ChatMessage("assistant", "".join(said)))
+    return usage
+
+
+def test_a_growing_conversation_reads_only_what_is_new() -> None:
+    with engine_of(n_parallel=4) as engine:
+        chat = [ChatMessage("system", "You answer in one short sentence.")]
+
+        usages = [converse(engine, chat, f"Tell me of the number {n}.") for n in range(10)]
+
+    read_anew = [usage.prompt_tokens - usage.cached_tokens for usage in usages[1:]]
+    assert usages[-1].prompt_tokens > 5 * max(read_anew)
+    assert max(read_anew) <= 25
+
+
+def test_more_conversations_than_places_keep_what_they_have_read() -> None:
+    with engine_of(n_parallel=2, instances=1, cache_ram_mib=64) as engine:
+        chats = [
+            [ChatMessage("system", f"You are number {n} of many guides. " + "Be kind. " * 20)]
+            for n in range(5)
+        ]
+        for _ in range(2):
+            usages = [converse(engine, chat, "Who are you, and why?") for chat in chats]
+
+    assert all(usage.cached_tokens > usage.prompt_tokens / 2 for usage in usages)
+
+
+def test_a_new_conversation_leaves_the_others_what_they_have_read() -> None:
+    with engine_of(n_parallel=3, instances=1, cache_ram_mib=0) as engine:
+        first = [ChatMessage("system", "You answer in one short sentence. " * 8)]
+        converse(engine, first, "Why is the sky blue, and the grass green?")
+
+        for opening in ("Who are you?", "What is tea?"):
+            engine.read([first[0], ChatMessage("user", opening)], lambda: False)
+        usage = converse(engine, first, "And the sea?")
+
+    assert usage.cached_tokens > usage.prompt_tokens - 25
+
+
+class Family(FakeFamily):
+    """Metrics that nobody looks at."""
+
+    series: ClassVar[dict[Any, Any]] = {}
+
+
+def test_an_answer_that_takes_too_long_ends_and_leaves_its_place() -> None:
+    # given an engine with a single place
+    with engine_of(n_parallel=1, instances=1) as engine:
+        dispatcher = Dispatcher(
+            Registry(Family, slo.default()),
+            "tiny",
+            places=1,
+            max_queue=1,
+            deadline_s=0.3,
+            kv_tokens=engine.kv_tokens,
+        )
+        ending: queue.Queue[TritalkError | Usage] = queue.Queue()
+
+        dispatcher.submit("", partial(engine.generate, question(STORY), LONG), Ending(ending))
+        late = ending.get(timeout=WAIT_S)
+        tired_at = time.monotonic() + WAIT_S
+        after = engine.generate(
+            question(QUESTION), Sampling(1), lambda _: None, lambda: time.monotonic() > tired_at
+        )
+        dispatcher.close()
+
+    assert isinstance(late, TritalkError)
+    assert late.code is ErrorCode.TIMEOUT
+    assert after.finish_reason == "length"
+
+
+class Ending:
+    """A sink that tells how an answer ended."""
+
+    def __init__(self, ending: queue.Queue[TritalkError | Usage]) -> None:
+        self._ending = ending
+
+    def delta(self, text: str) -> None:
+        return None
+
+    def finish(self, usage: Usage) -> None:
+        self._ending.put(usage)
+
+    def fail(self, error: TritalkError) -> None:
+        self._ending.put(error)
+
+    def abandoned(self) -> bool:
+        return False
 
 
 def test_conversations_that_begin_at_once_do_not_read_the_same_prompt_again() -> None:
-    # given an engine with places that nobody has used, which has answered once
-    folder = environment.repository_root() / "model_repository" / "llm" / "1"
-    engine = load(LlmSettings(n_ctx=512, n_parallel=3, cache_ram_mib=0), folder)
-    try:
+    # given an engine which has answered once
+    with engine_of(n_parallel=3, cache_ram_mib=0) as engine:
         shared = ChatMessage("system", "You answer in one short sentence. " * 10)
 
         def answer(text: str) -> Usage:
-            messages = [shared, ChatMessage("user", text)]
-            return engine.generate(messages, GREEDY, lambda _: None, lambda: False)
+            return converse(engine, [shared], text)
 
         assert answer("Why is the sky blue?").cached_tokens < 20
         wait_until_shared()
@@ -355,10 +586,8 @@ def test_conversations_that_begin_at_once_do_not_read_the_same_prompt_again() ->
         with ThreadPoolExecutor(3) as pool:
             usages = list(pool.map(answer, ["Who are you?", "Is it late?", "What is tea?"]))
 
-        # then each finds what they have in common
-        assert all(usage.cached_tokens > 60 for usage in usages)
-    finally:
-        engine.close()
+    # then each finds what they have in common
+    assert all(usage.cached_tokens > 60 for usage in usages)
 
 
 def wait_until_shared() -> None:

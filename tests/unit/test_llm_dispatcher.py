@@ -13,6 +13,7 @@ from tritalk import slo
 from tritalk.llm.dispatcher import Dispatcher
 from tritalk.llm.early_cancels import EarlyCancels
 from tritalk.llm.engine import Emit, Stopped
+from tritalk.llm.job import Kind
 from tritalk.metrics import Registry
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.wire import Usage
@@ -113,9 +114,8 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def dispatcher(family: type[FakeFamily], clock: Clock) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher(
+def make(clock: Clock, family: type[FakeFamily], **options: float) -> Dispatcher:
+    return Dispatcher(
         Registry(family, slo.default()),
         "tiny",
         places=PLACES,
@@ -123,7 +123,13 @@ def dispatcher(family: type[FakeFamily], clock: Clock) -> Iterator[Dispatcher]:
         deadline_s=DEADLINE_S,
         kv_tokens=lambda: 42,
         clock=clock,
+        **options,
     )
+
+
+@pytest.fixture
+def dispatcher(family: type[FakeFamily], clock: Clock) -> Iterator[Dispatcher]:
+    dispatcher = make(clock, family)
     yield dispatcher
     dispatcher.close()
 
@@ -412,6 +418,119 @@ def test_the_times_to_the_first_and_the_last_token_are_measured(
     assert metric_values(family, durations, phase="first_token", model="tiny") == [0.25]
     assert metric_values(family, durations, phase="total", model="tiny") == [0.75]
     eventually(lambda: metric_values(family, "kv_cache_size_tokens") == [42])
+
+
+def read(dispatcher: Dispatcher, engine: ScriptedEngine, request_id: str = "reads") -> Collector:
+    sink = Collector()
+    dispatcher.submit(request_id, engine, sink, kind=Kind.READ)
+    return sink
+
+
+def test_a_chat_is_read_ahead_and_counts_as_no_answer(
+    dispatcher: Dispatcher, family: type[FakeFamily]
+) -> None:
+    assert isinstance(read(dispatcher, ScriptedEngine().say("")).ending(), Usage)
+
+    durations = "llm_inference_duration_seconds"
+    for phase in ("first_token", "total"):
+        assert metric_values(family, durations, phase=phase, model="tiny") == []
+
+
+def test_reading_stops_while_an_answer_begins_and_then_goes_on(dispatcher: Dispatcher) -> None:
+    # given a chat that is being read
+    reader, answerer, answer = ScriptedEngine(), ScriptedEngine(), Collector()
+    reading = read(dispatcher, reader)
+    assert reader.started.wait(WAIT_S)
+
+    # when an answer begins
+    dispatcher.submit("a", answerer, answer)
+    assert reader.left.wait(WAIT_S)
+    reader.started.clear()
+    assert not reader.started.wait(0.1)
+
+    # then it is read on once the answer has a first clause, and it ends well
+    answerer.say("A first clause that is long enough to be spoken.")
+    assert reader.started.wait(WAIT_S)
+    reader.say("")
+    ending = reading.ending()
+    assert isinstance(ending, Usage)
+    assert ending.finish_reason != "cancelled"
+    answerer.say("")
+    answer.ending()
+
+
+def test_reading_that_has_given_way_can_be_cancelled(dispatcher: Dispatcher) -> None:
+    reader, answerer = ScriptedEngine(), ScriptedEngine()
+    dispatcher.submit("a", answerer, Collector())
+    assert answerer.started.wait(WAIT_S)
+    reading = read(dispatcher, reader)
+
+    dispatcher.cancel("reads")
+
+    ending = reading.ending()
+    assert isinstance(ending, Usage)
+    assert ending.finish_reason == "cancelled"
+    assert not reader.started.is_set()
+    answerer.say("")
+
+
+def test_an_answer_has_a_place_whatever_is_being_read(dispatcher: Dispatcher) -> None:
+    for number in range(MAX_QUEUE):
+        read(dispatcher, ScriptedEngine(), f"reads {number}")
+
+    sinks = [Collector() for _ in range(PLACES)]
+    for sink in sinks:
+        dispatcher.submit("a", ScriptedEngine().say("Fine.", ""), sink)
+
+    assert all(isinstance(sink.ending(), Usage) for sink in sinks)
+
+
+def test_more_to_be_read_than_can_wait_is_refused(dispatcher: Dispatcher) -> None:
+    for _ in range(MAX_QUEUE):
+        read(dispatcher, ScriptedEngine())
+
+    with pytest.raises(TritalkError) as refusal:
+        read(dispatcher, ScriptedEngine())
+
+    assert refusal.value.code is ErrorCode.BUSY
+
+
+def test_reading_past_its_deadline_is_cancelled_and_no_timeout(
+    dispatcher: Dispatcher, clock: Clock, family: type[FakeFamily]
+) -> None:
+    reader = ScriptedEngine()
+    reading = read(dispatcher, reader)
+    assert reader.started.wait(WAIT_S)
+
+    clock.now += DEADLINE_S
+
+    ending = reading.ending()
+    assert isinstance(ending, Usage)
+    assert ending.finish_reason == "cancelled"
+    assert metric_values(family, "llm_consecutive_timeouts") == [0]
+
+
+def test_counting_waits_for_no_answer(
+    dispatcher: Dispatcher, full: list[tuple[ScriptedEngine, Collector]]
+) -> None:
+    sink = Collector()
+    dispatcher.submit("c", lambda _, __: Usage(7, 0, "length"), sink, kind=Kind.COUNT)
+
+    assert sink.ending() == Usage(7, 0, "length")
+
+
+def test_the_pieces_of_an_answer_are_joined_and_none_is_lost(
+    clock: Clock, family: type[FakeFamily]
+) -> None:
+    dispatcher = make(clock, family, delta_interval_s=0.05)
+    sink = Collector()
+    clause = "A first clause that is so long that nobody waits for what is said after it"
+    dispatcher.submit("a", ScriptedEngine().say(clause, " clock", " is", " old", ""), sink)
+    ending = sink.ending()
+    dispatcher.close()
+
+    assert isinstance(ending, Usage)
+    assert sink.texts == [clause, " clock is old"]
 
 
 def test_closing_cancels_what_is_under_way_and_refuses_what_comes(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tritalk.llm import engines, gguf
+from tritalk.llm.answer import Answer
 from tritalk.llm.engine import EngineError
-from tritalk.llm.llama_cpp import Answer
 from tritalk.llm.settings import LlmSettings
 from tritalk.settings import SettingsError, read_settings
 from tritalk_client.errors import ErrorCode, TritalkError

@@ -42,6 +42,26 @@ def test_what_is_no_question_is_refused(data: bytes) -> None:
     assert refusal.value.code is ErrorCode.BAD_REQUEST
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        chat(("system", "Be brief.")),
+        chat(("user", "Hi!"), ("assistant", "Yes?")),
+        chat(("user", "")),
+    ],
+)
+def test_what_is_only_read_may_be_unfinished(data: bytes) -> None:
+    assert prompt.read_messages(data, finished=False)
+
+
+@pytest.mark.parametrize("data", [chat(), chat(("tool", "4")), b"[{}]", b"{"])
+def test_what_is_no_chat_is_not_read_either(data: bytes) -> None:
+    with pytest.raises(TritalkError) as refusal:
+        prompt.read_messages(data, finished=False)
+
+    assert refusal.value.code is ErrorCode.BAD_REQUEST
+
+
 def test_too_many_messages_are_too_large() -> None:
     with pytest.raises(TritalkError) as refusal:
         prompt.read_messages(chat(*[("user", "again")] * (prompt.MAX_MESSAGES + 1)))
@@ -56,7 +76,7 @@ def test_without_sampling_the_defaults_hold() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("max_new_tokens", 0),
+        ("max_new_tokens", -1),
         ("max_new_tokens", 2049),
         ("temperature", -0.1),
         ("temperature", 2.1),

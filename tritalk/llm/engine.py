@@ -45,6 +45,33 @@ class Engine(Protocol):
         """
         ...
 
+    def read(self, messages: Sequence[ChatMessage], stopped: Stopped) -> Usage:
+        """Only read a chat, so that an answer to one that begins like it starts sooner.
+
+        Gives way: an answer that needs the place in which it reads gets it once `stopped` says so.
+
+        Args:
+            messages: The beginning of a chat; the last message may be unfinished.
+            stopped: Asked after every part of the prompt; once it is true the reading ends with the
+                finish reason `cancelled`, and goes on from there when it is asked for again.
+
+        Returns:
+            The tokens up to the end of the last message's text.
+
+        Raises:
+            TritalkError: As `generate`.
+        """
+        ...
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Prompt tokens that `generate` would read for a chat, cached or not.
+
+        Raises:
+            TritalkError: BAD_REQUEST when the model's chat template refuses it, UNAVAILABLE when
+                the engine does not answer.
+        """
+        ...
+
     def kv_tokens(self) -> int:
         """Tokens whose keys and values are in memory now."""
         ...

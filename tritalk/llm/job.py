@@ -1,18 +1,33 @@
-"""One generation and the ending of its answer."""
+"""One piece of work for the engine and the ending of its answer."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Literal, Protocol
 
 from tritalk import metrics
+from tritalk.llm.deltas import Deltas
 from tritalk.llm.engine import Emit, Stopped
 from tritalk_client.errors import TritalkError
 from tritalk_client.wire import Usage
 
 Work = Callable[[Emit, Stopped], Usage]
-"""Generates one answer; see `Engine.generate`."""
+"""Does what was asked for, such as `Engine.generate`."""
+
+# An answer that has said so much has a first clause, or will have one soon.
+_UNDER_WAY_CHARS = 40
+
+
+class Kind(Enum):
+    """What the engine is asked to do."""
+
+    ANSWER = auto()
+    READ = auto()
+    """Read the beginning of a chat ahead of an answer; gives way to all answers that begin."""
+    COUNT = auto()
+    """Count tokens, which takes a moment."""
 
 
 class Sink(Protocol):
@@ -33,12 +48,13 @@ class Sink(Protocol):
 
 
 class Job:
-    """One generation; whoever ends it first gives the answer.
+    """One piece of work; whoever ends it first gives the answer.
 
     Args:
         request_id: By which it can be cancelled.
+        kind: What is to be done.
         sink: Gets the answer.
-        began: When the request arrived, by the clock.
+        deltas: Joins the pieces of its text.
         first_token: Records the seconds to the first token.
         clock: Seconds.
     """
@@ -46,23 +62,36 @@ class Job:
     def __init__(
         self,
         request_id: str,
+        kind: Kind,
         sink: Sink,
-        began: float,
+        deltas: Deltas,
         first_token: metrics.Instrument,
         clock: Callable[[], float],
     ) -> None:
         self.request_id = request_id
+        self.kind = kind
         self.sink = sink
-        self.began = began
+        self.began = clock()
+        self._deltas = deltas
         self._first_token = first_token
         self._clock = clock
         self._lock = threading.Lock()
-        self._spoke = False
+        self._said_chars = 0
         self._answered = False
         self._stop_reason: Literal["cancelled", "timeout"] | None = None
 
+    @property
+    def begins(self) -> bool:
+        """Whether this is an answer that somebody waits to hear the beginning of."""
+        return (
+            self.kind is Kind.ANSWER
+            and self._said_chars < _UNDER_WAY_CHARS
+            and not self._answered
+            and not self.stopped()
+        )
+
     def run(self, work: Work) -> Usage:
-        """Generate the answer; called in a thread of the pool."""
+        """Do the work; called in a thread of the pool."""
         if self.stopped():
             return Usage(prompt_tokens=0, completion_tokens=0, finish_reason="cancelled")
         return work(self.delta, self.stopped)
@@ -77,14 +106,16 @@ class Job:
         return self._stop_reason is not None
 
     def delta(self, text: str) -> None:
-        """Send text, unless the answer has ended."""
+        """Take a piece of text and send what is due, unless the answer has ended."""
         with self._lock:
             if self._answered or self.stopped():
                 return
-            if not self._spoke:
-                self._spoke = True
-                self._first_token.observe(self._clock() - self.began)
-            self.sink.delta(text)
+            now = self._clock()
+            if not self._said_chars:
+                self._first_token.observe(now - self.began)
+            self._said_chars += len(text)
+            if due := self._deltas.add(text, now):
+                self.sink.delta(due)
 
     def abandoned(self) -> bool:
         """Whether an answer is under way that nobody waits for."""
@@ -98,6 +129,8 @@ class Job:
             if self._answered:
                 return False
             self._answered = True
+            if (rest := self._deltas.rest()) and usage.finish_reason != "cancelled":
+                self.sink.delta(rest)
             self.sink.finish(usage)
             return True
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import http.client
 import secrets
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xllamacpp
 
 from tritalk.llm import gguf
+from tritalk.llm.answer import Answer
+from tritalk.llm.chat_format import ChatFormat
 from tritalk.llm.engine import Emit, EngineError, Stopped
+from tritalk.llm.places import Chat, Place, Places, State
+from tritalk.llm.private_server import PrivateServer
 from tritalk.llm.settings import LlmSettings
-from tritalk.llm.slots import Slots
-from tritalk_client.errors import ErrorCode, TritalkError
+from tritalk.llm.sharing import Sharing
 from tritalk_client.wire import ChatMessage, Sampling, Usage
 
 WEIGHTS = "model.gguf"
@@ -23,18 +26,19 @@ WEIGHTS = "model.gguf"
 _LOG_ERRORS = 1
 # llama.cpp takes this seed as "draw one".
 _RANDOM_SEED = 0xFFFFFFFF
-_ERROR_CODES = {
-    "exceed_context_size_error": ErrorCode.TOO_LARGE,
-    "invalid_request_error": ErrorCode.BAD_REQUEST,
-    "unavailable_error": ErrorCode.UNAVAILABLE,
-}
+_KV_READ_S = 0.5
+# A longer prompt is a whole conversation, which no other begins like.
+_LONGEST_SHARED_TOKENS = 600
+_HELLO = [ChatMessage("user", "Hello!")]
+_CANCELLED = Usage(prompt_tokens=0, completion_tokens=0, finish_reason="cancelled")
 
 
 class LlamaCpp:
     """llama.cpp's server, used as a library: continuous batching, prefix cache, cancellation.
 
-    The server insists on an HTTP listener; it gets a Unix socket in a folder of this user's own
-    and a random key, so that nothing of it is on the network.
+    Chats are spread over instances, each of which has its own threads and places. They share the
+    file of the weights and nothing else: what one reads does not hold up the answers of the other,
+    and on a busy machine none waits for another's thread, as the threads of one instance do.
 
     Args:
         settings: The model's settings.
@@ -54,174 +58,181 @@ class LlamaCpp:
             )
         self.label = settings.model_label or info.name
         self._n_ctx = settings.n_ctx
-        self._control_tokens = _any_of(info.control_tokens)
-        self._key = secrets.token_hex(16)
         self._folder = tempfile.TemporaryDirectory(prefix="tritalk-llm-")
-        self._socket = Path(self._folder.name) / "llm.sock"
-        self._slots = Slots(self._socket, self._key, Path(self._folder.name))
         try:
-            self._server = xllamacpp.Server(self._parameters(settings, path))
-        except RuntimeError as error:
+            self._instances = _start(settings, path, Path(self._folder.name))
+        except EngineError:
             self._folder.cleanup()
-            raise EngineError(
-                f"llama.cpp cannot load {path}: {error} Its log above says why; a broken file is "
-                "replaced by: python -m export get default"
-            ) from error
-        address = self._server.listening_address
-        if address != f"unix://{self._socket}":
-            self.close()
-            raise EngineError(f"llama.cpp listens on {address} in place of its private socket")
+            raise
+        self._format = ChatFormat(self._instances[0], info.control_tokens)
+        self._places = Places(settings.instances, settings.places_each)
+        self._sharing = Sharing(self._instances, self._places, Path(self._folder.name))
+        self._tokens = [0] * settings.instances
         # The first request would otherwise pay for the chat template and the thread pools.
-        self._answer(
-            [ChatMessage("user", "Hello!")], Sampling(max_new_tokens=2), _ignore, lambda: False
-        )
+        for instance in self._instances:
+            answer = Answer(_ignore, _never, self._n_ctx)
+            instance.chat(self._chat_body(_HELLO, Sampling(max_new_tokens=2)), answer.take)
+            answer.usage()
 
     def generate(
         self, messages: Sequence[ChatMessage], sampling: Sampling, emit: Emit, stopped: Stopped
     ) -> Usage:
         """See `Engine.generate`."""
-        usage = self._answer(messages, sampling, emit, stopped)
-        if usage.cached_tokens * 2 < usage.prompt_tokens:
-            self._slots.share_latest()
+        place = self._places.take(Chat.of(messages), stopped)
+        if place is None:
+            return _CANCELLED
+        said: list[str] = []
+        usage: Usage | None = None
+
+        def say(text: str) -> None:
+            said.append(text)
+            emit(text)
+
+        try:
+            answer = Answer(say, stopped, self._n_ctx)
+            body = {**self._chat_body(messages, sampling), "id_slot": place.slot}
+            self._instances[place.instance].chat(body, answer.take)
+            usage = answer.usage()
+        finally:
+            heard = list(messages)
+            # After a cancelled answer the chat may go on with another question.
+            if usage is not None and usage.finish_reason != "cancelled":
+                heard.append(ChatMessage("assistant", "".join(said)))
+            self._leave(place, heard, usage)
         return usage
+
+    def read(self, messages: Sequence[ChatMessage], stopped: Stopped) -> Usage:
+        """See `Engine.read`."""
+        prompt = self._format.beginning(messages)
+        place = self._places.take(Chat.of(messages), stopped, state=State.YIELDING)
+        if place is None:
+            return _CANCELLED
+        usage: Usage | None = None
+        try:
+            answer = Answer(_ignore, stopped, self._n_ctx)
+            body = {**_STREAM, "prompt": prompt, "n_predict": 0, "id_slot": place.slot}
+            self._instances[place.instance].complete(body, answer.take)
+            usage = answer.usage()
+        finally:
+            self._leave(place, messages, usage)
+        # llama.cpp makes one token, whatever it is told.
+        return Usage(usage.prompt_tokens, 0, usage.finish_reason, usage.cached_tokens)
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """See `Engine.count_tokens`."""
+        return self._format.count_tokens(messages)
 
     def kv_tokens(self) -> int:
         """See `Engine.kv_tokens`."""
-        return self._slots.tokens()
+        for number, instance in enumerate(self._instances):
+            try:
+                slots = instance.ask("GET", "/slots", timeout_s=_KV_READ_S)
+            except (OSError, http.client.HTTPException):
+                # Too busy to say: the last known number stays.
+                continue
+            self._tokens[number] = sum(int(slot.get("n_prompt_tokens", 0)) for slot in slots)
+        return sum(self._tokens)
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._slots.close()
-        del self._server
+        self._sharing.close()
+        for instance in self._instances:
+            instance.close()
         self._folder.cleanup()
 
-    def _answer(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, emit: Emit, stopped: Stopped
-    ) -> Usage:
-        answer = Answer(emit, stopped, self._n_ctx)
-        chat = [
-            {"role": message.role, "content": self._plain(message.content)} for message in messages
-        ]
-        self._server.handle_chat_completions(
-            {
-                "messages": chat,
-                "max_tokens": sampling.max_new_tokens,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "repeat_penalty": sampling.repeat_penalty,
-                "seed": sampling.seed % _RANDOM_SEED,
-                "stop": list(sampling.stop),
-                "cache_prompt": True,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-                # A chunk after every part of the prompt is a chance to cancel.
-                "return_progress": True,
-                "timings_per_token": True,
-            },
-            answer.take,
-        )
-        return answer.usage()
+    def _chat_body(self, messages: Sequence[ChatMessage], sampling: Sampling) -> dict[str, Any]:
+        return {
+            **_STREAM,
+            "messages": self._format.chat(messages),
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "repeat_penalty": sampling.repeat_penalty,
+            "seed": sampling.seed % _RANDOM_SEED,
+            "stop": list(sampling.stop),
+        }
 
-    def _plain(self, text: str) -> str:
-        """The text without control tokens: what a user says must not end his turn.
-
-        Taking one out may put the halves of another together, so it is done until none is left.
-        """
-        while (cleaned := self._control_tokens.sub("", text)) != text:
-            text = cleaned
-        return text
-
-    def _parameters(self, settings: LlmSettings, path: Path) -> Any:
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(path)
-        parameters.n_ctx = settings.n_ctx * settings.n_parallel
-        parameters.n_parallel = settings.n_parallel
-        parameters.n_batch = parameters.n_ubatch = settings.prompt_batch
-        parameters.n_gpu_layers = settings.gpu_layers
-        parameters.fit_params = False
-        parameters.cache_ram_mib = settings.cache_ram_mib
-        parameters.cpuparams.n_threads = settings.threads
-        parameters.cpuparams_batch.n_threads = settings.batch_threads
-        # Threads that spin while they wait take the cores from the other models.
-        parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0
-        parameters.hostnames = [str(self._socket)]
-        parameters.slot_save_path = f"{self._folder.name}/"
-        parameters.api_keys = [self._key]
-        # One that shares prompts, one that reads what the places hold.
-        parameters.n_threads_http = 2
-        parameters.ui = False
-        parameters.verbosity = _LOG_ERRORS
-        return parameters
+    def _leave(self, place: Place, messages: Sequence[ChatMessage], usage: Usage | None) -> None:
+        """Give a place back, or have what was read there copied first, where others may need it."""
+        chat = Chat.of(messages)
+        if (
+            usage is not None
+            and usage.finish_reason != "cancelled"
+            and usage.cached_tokens * 2 < usage.prompt_tokens <= _LONGEST_SHARED_TOKENS
+        ):
+            self._sharing.share(place, chat)
+        else:
+            self._places.give_back(place, chat)
 
 
-class Answer:
-    """Reads the chunks of one streamed chat completion."""
-
-    def __init__(self, emit: Emit, stopped: Stopped, n_ctx: int) -> None:
-        self._emit = emit
-        self._stopped = stopped
-        self._n_ctx = n_ctx
-        self._prompt_tokens = 0
-        self._cached_tokens = 0
-        self._completion_tokens = 0
-        self._reason: Literal["stop", "length", "cancelled"] | None = None
-        self._error: Exception | None = None
-
-    def take(self, chunk: dict[str, Any]) -> bool:
-        """Take one chunk; true ends the generation."""
-        try:
-            return self._read(chunk)
-        except Exception as error:
-            # llama.cpp would swallow it and end the stream; `usage` raises it again.
-            self._error = error
-            return True
-
-    def usage(self) -> Usage:
-        """What the answer cost, once the stream has ended; raises what ended it early."""
-        if self._error is not None:
-            raise self._error
-        if self._reason is None:
-            raise TritalkError(ErrorCode.INTERNAL, "llama.cpp ended an answer without a reason")
-        return Usage(
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
-            finish_reason=self._reason,
-            cached_tokens=self._cached_tokens,
-        )
-
-    def _read(self, chunk: dict[str, Any]) -> bool:
-        if "error" in chunk:
-            raise self._typed(chunk["error"])
-        if timings := chunk.get("timings"):
-            self._cached_tokens = timings["cache_n"]
-            self._prompt_tokens = timings["cache_n"] + timings["prompt_n"]
-            self._completion_tokens = timings["predicted_n"]
-        for choice in chunk["choices"]:
-            if choice["finish_reason"] is not None:
-                self._reason = "stop" if choice["finish_reason"] == "stop" else "length"
-            if text := choice["delta"].get("content"):
-                self._emit(text)
-        if self._reason is None and self._stopped():
-            self._reason = "cancelled"
-            return True
-        return False
-
-    def _typed(self, error: dict[str, Any]) -> TritalkError:
-        code = _ERROR_CODES.get(error["type"], ErrorCode.INTERNAL)
-        if code is ErrorCode.TOO_LARGE:
-            return TritalkError(
-                code,
-                f"the messages have {error['n_prompt_tokens']} tokens, but prompt and answer "
-                f"share {self._n_ctx}: shorten the messages, or raise n_ctx",
-            )
-        return TritalkError(code, f"llama.cpp: {error['message']}")
+_KEY_TYPES = {
+    "f16": xllamacpp.ggml_type.GGML_TYPE_F16,
+    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
+}
+_STREAM: dict[str, Any] = {
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "cache_prompt": True,
+    # A chunk after every part of the prompt is a chance to cancel.
+    "return_progress": True,
+    "timings_per_token": True,
+}
 
 
-def _any_of(texts: frozenset[str]) -> re.Pattern[str]:
-    if not texts:
-        return re.compile("(?!)")
-    return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)))
+def _start(settings: LlmSettings, path: Path, folder: Path) -> list[PrivateServer]:
+    """Start every instance.
+
+    Raises:
+        EngineError: llama.cpp cannot load the weights.
+    """
+    instances: list[PrivateServer] = []
+    key = secrets.token_hex(16)
+    try:
+        for number in range(settings.instances):
+            parameters = _parameters(settings, path, folder)
+            instances.append(PrivateServer(parameters, folder / f"{number}.sock", key))
+    except RuntimeError as error:
+        for instance in instances:
+            instance.close()
+        if isinstance(error, EngineError):
+            raise
+        raise EngineError(
+            f"llama.cpp cannot load {path}: {error} Its log above says why; a broken file is "
+            "replaced by: python -m export get default"
+        ) from error
+    return instances
+
+
+def _parameters(settings: LlmSettings, path: Path, folder: Path) -> Any:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_ctx = settings.n_ctx * settings.places_each
+    parameters.n_parallel = settings.places_each
+    # Answers come first in a batch; a prompt must find room behind them.
+    batch = max(settings.prompt_batch, 2 * settings.places_each)
+    parameters.n_batch = parameters.n_ubatch = batch
+    flash = xllamacpp.llama_flash_attn_type
+    parameters.flash_attn_type = (
+        flash.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        if settings.flash_attention
+        else flash.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    )
+    parameters.cache_type_k = _KEY_TYPES[settings.key_type]
+    parameters.n_gpu_layers = settings.gpu_layers
+    parameters.fit_params = False
+    parameters.cache_ram_mib = settings.cache_ram_mib // settings.instances
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = settings.batch_threads
+    # Threads that spin while they wait take the cores from the other models.
+    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0
+    parameters.slot_save_path = f"{folder}/"
+    parameters.verbosity = _LOG_ERRORS
+    return parameters
 
 
 def _ignore(_: str) -> None:
     return None
+
+
+def _never() -> bool:
+    return False

@@ -19,19 +19,25 @@ MAX_ID_BYTES = 256
 """Longest request id that can be cancelled."""
 
 
-def read_messages(data: bytes) -> list[ChatMessage]:
+def read_messages(data: bytes, *, finished: bool = True) -> list[ChatMessage]:
     """Read the chat of a request.
 
+    Args:
+        data: Its JSON.
+        finished: Whether it is to be answered, so that it must end with words of the user's.
+
     Raises:
-        TritalkError: BAD_REQUEST when it is not a chat that ends with words of the user's,
-            TOO_LARGE when it has too many messages.
+        TritalkError: BAD_REQUEST when it is not such a chat, TOO_LARGE when it has too many
+            messages.
     """
     messages = wire.decode(data, list[ChatMessage])
     if len(messages) > MAX_MESSAGES:
         raise TritalkError(
             ErrorCode.TOO_LARGE, f"at most {MAX_MESSAGES} messages are taken, got {len(messages)}"
         )
-    if not messages or messages[-1].role != "user" or not messages[-1].content.strip():
+    if not messages:
+        raise TritalkError(ErrorCode.BAD_REQUEST, "MESSAGES holds no message")
+    if finished and (messages[-1].role != "user" or not messages[-1].content.strip()):
         raise TritalkError(
             ErrorCode.BAD_REQUEST, "the last message must be the user's, and not empty"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton_python_backend_utils as pb_utils
 
 from tritalk.glue import Glue
-from tritalk.llm import engines, prompt
+from tritalk.llm import engines, prompt, requests
 from tritalk.llm.dispatcher import Dispatcher
 from tritalk.llm.settings import LlmSettings
 from tritalk_client import wire
@@ -26,11 +26,12 @@ class TritonPythonModel:
             max_queue=settings.max_queue,
             deadline_s=settings.deadline_s,
             kv_tokens=self._engine.kv_tokens,
+            delta_interval_s=settings.delta_interval_ms / 1000,
         )
         self._glue.loaded()
 
-    def execute(self, requests):
-        for request in requests:
+    def execute(self, batch):
+        for request in batch:
             sender = request.get_response_sender()
             try:
                 self._accept(request, sender)
@@ -46,23 +47,19 @@ class TritonPythonModel:
         cancelled_id = self._glue.text(request, "CANCEL", limit=prompt.MAX_ID_BYTES)
         messages = self._glue.payload(request, "MESSAGES", limit=prompt.MAX_MESSAGES_BYTES)
         sampling = self._glue.payload(request, "SAMPLING", limit=prompt.MAX_SAMPLING_BYTES)
+        count = self._glue.flag(request, "COUNT")
         if cancelled_id is not None:
-            if messages is not None or sampling is not None:
+            if messages is not None or sampling is not None or count:
                 raise TritalkError(
-                    ErrorCode.BAD_REQUEST, "CANCEL comes alone, without MESSAGES and SAMPLING"
+                    ErrorCode.BAD_REQUEST, "CANCEL comes alone, without MESSAGES, SAMPLING, COUNT"
                 )
             self._dispatcher.cancel(cancelled_id)
             sender.send(self._glue.response(TEXT="", USAGE=""), flags=_FINAL)
             return
         if messages is None:
             raise TritalkError(ErrorCode.BAD_REQUEST, "MESSAGES is missing")
-        chat = prompt.read_messages(messages)
-        options = prompt.read_sampling(sampling)
-        self._dispatcher.submit(
-            request.request_id(),
-            lambda emit, stopped: self._engine.generate(chat, options, emit, stopped),
-            _Answer(self._glue, sender),
-        )
+        kind, work = requests.read(self._engine, messages, sampling, count=count)
+        self._dispatcher.submit(request.request_id(), work, _Answer(self._glue, sender), kind=kind)
 
 
 class _Answer:
