@@ -107,7 +107,7 @@ class Answering:
             kept_bytes=settings.answer_max_mib * 2**20 if assignment.cache_key else 0,
             now=self._now,
             on_end=self._record,
-            on_told=self._keep,
+            on_told=self._trim,
         )
 
     def count_failed(self) -> None:
@@ -122,10 +122,17 @@ class Answering:
                 self._memory.add(turn.assignment.question, turn.heard)
                 # Who goes on with the session at once, elsewhere, finds this turn in it.
                 self._memory.save()
+            self._keep_answer(turn)
         self._ended(turn)
 
-    def _keep(self, turn: Turn) -> None:
-        """Keep the answer, and the history short; nobody waits for that."""
+    def _keep_answer(self, turn: Turn) -> None:
+        key = turn.assignment.cache_key
+        if key and turn.outcome == "answered" and turn.pieces:
+            pieces = (StoredPiece(p.fragment, p.media, p.clause) for p in turn.pieces)
+            self._answers.put(key, StoredAnswer(turn.text, tuple(pieces)))
+
+    def _trim(self, turn: Turn) -> None:
+        """Keep the history short; nobody waits for that."""
         if turn.outcome not in ("answered", "interrupted"):
             return
         try:
@@ -133,10 +140,6 @@ class Answering:
                 self._memory.save()
         except TritalkError as error:
             _log.warning("the history is not trimmed this time: %s", error)
-        key = turn.assignment.cache_key
-        if key and turn.outcome == "answered" and turn.pieces:
-            pieces = (StoredPiece(p.fragment, p.media, p.clause) for p in turn.pieces)
-            self._answers.put(key, StoredAnswer(turn.text, tuple(pieces)))
 
     def _count(self, turn: Turn) -> None:
         self._registry(metrics.TURNS, turn.outcome).increment(1)
