@@ -35,8 +35,8 @@ class LlmSettings(Settings):
     """Threads of an instance that work on a prompt, or on the tokens of several answers at once."""
     prompt_batch: int = Field(default=16, ge=8)
     """Tokens of a prompt between two chances to cancel it or to serve the other answers."""
-    cache_ram_mib: int = Field(default=128, ge=0)
-    """Memory for prompts of conversations that lost their place to another, in MiB."""
+    cache_ram_mib: int = Field(default=512, ge=0)
+    """Most memory for what conversations had read that lost their place to another, in MiB."""
     delta_interval_ms: int = Field(default=100, ge=0, le=1000)
     """Least time between two responses of an answer, after its first clause, that hold no clause
     mark; 0 sends every piece of text alone."""

@@ -98,6 +98,10 @@ class Dialogue:
         """Whether an answer is being given."""
         return self._turn is not None and not self._turn.ended
 
+    def has_turn(self) -> bool:
+        """Whether there is an answer whose end has not been taken yet by `turn_ended`."""
+        return self._turn is not None
+
     def close(self) -> None:
         """End all that is under way."""
         self._ears.close()

@@ -190,7 +190,7 @@ class Session:
             _log.info("the client of a conversation has gone")
             return True
         idle_s = self._now() - self._touched_s
-        if idle_s < self._settings.session_idle_s or self._dialogue.is_answering():
+        if idle_s < self._settings.session_idle_s or self._dialogue.has_turn():
             return False
         _log.info("a conversation was idle for too long")
         return True
