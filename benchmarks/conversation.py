@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.floor import Floor, Steps
 from benchmarks.measures import Measure
 from benchmarks.people import Person, Recording, Seen
-from benchmarks.scrape import quantile_between, scrape
+from benchmarks.scrape import mean_between, quantile_between, scrape
 from export import assets
 from tritalk import slo
 from tritalk.server import Server, ServerOptions
@@ -30,7 +30,6 @@ from tritalk_client.wire import AvatarInfo
 TURNS = 6
 _INTERRUPT_S = 0.3
 _THINK_S = 0.6
-_END_SILENCE_S = 0.4
 _STORY = "Tell me a long story about a dog and a boat on the sea."
 _STAGES = ("llm", "tts", "animate", "wav2lip")
 _FREE_AFTER_S = 0.2
@@ -138,6 +137,25 @@ def cpu_after_interruption(
     return shares
 
 
+def cached_answers(talker: Talker, avatar: AvatarInfo, *, times: int) -> list[float]:
+    """Milliseconds from a question that was asked before to the first fragment, at the server."""
+    question = "What is the largest animal in the sea?"
+    waits = []
+    for _ in range(times + 1):
+        with talker.conversation(avatar) as conversation:
+            conversation.ask(text=question)
+            for event in conversation:
+                if isinstance(event, Media) and event.spoken:
+                    waits.append(event.stages_ms.first_frame or float("inf"))
+                    break
+                if isinstance(event, TurnCompleted):
+                    break
+            if len(waits) == 1:
+                # The first is not there yet; it is kept when it has been played.
+                conversation.turn().result()
+    return waits[1:]
+
+
 def idle_cost(server: Server, talker: Talker, avatar: AvatarInfo, *, sessions: int) -> float:
     """Share of a core that open conversations cost in which nobody says anything."""
     watched_s = 5.0
@@ -201,6 +219,9 @@ def measure(console: Console) -> dict[str, Measure]:
             )
         )
 
+        hits_ms = cached_answers(talker, avatar, times=10)
+        say(cached_answer_p95_ms=Measure(float(np.quantile(hits_ms, 0.95)), "ms", goal=50))
+
         before = scrape(server.metrics_url)
         four = talk(talker, avatar, recordings, people=4, turns=4)
         after = scrape(server.metrics_url)
@@ -209,11 +230,17 @@ def measure(console: Console) -> dict[str, Measure]:
         within = [ms <= (objective_ms or 0) for ms in four.first_spoken_ms]
         say(
             partial_p95_ms=Measure(partial_ms or float("inf"), "ms", goal=300),
-            four_sessions_within=Measure(
-                sum(within) / max(1, len(four.all_turns)), "of turns", goal=1.0, at_least=True
+            sessions_within_objectives=Measure(
+                4 * sum(within) / max(1, len(four.all_turns)), "sessions", goal=4, at_least=True
             ),
             four_sessions_p95_ms=Measure(
                 float(np.quantile(four.first_spoken_ms, 0.95)), "ms", goal=objective_ms or 0
+            ),
+            four_sessions_fps=Measure(
+                mean_between(before, after, "face_animation_fps_actual") or 0.0,
+                "frames/s of work",
+                goal=slo.default().objectives["animation_fps"].at_least,
+                at_least=True,
             ),
             four_sessions_stalled=Measure(four.stalled_ratio, "of media", goal=0.02),
             four_sessions_failures=Measure(len(four.failures), "failures", goal=0),
@@ -247,7 +274,8 @@ def _against_floor(
             failures += crowd.failures
     finally:
         floor.close()
-    return _END_SILENCE_S + statistics.median(step.total for step in steps), Crowd(turns, failures)
+    steps_s = statistics.median(step.total for step in steps)
+    return floor.end_silence_s + steps_s, Crowd(turns, failures)
 
 
 def _cpu_s(processes: Sequence[psutil.Process]) -> float:

@@ -82,7 +82,10 @@ class Floor:
 
     def __init__(self, avatar_id: str) -> None:
         registry = metrics.Registry(Unmeasured, slo.default())
-        self._recognizer = Recognizer(_folder("asr"), _settings("asr", AsrSettings), registry)
+        asr = _settings("asr", AsrSettings)
+        self.end_silence_s = asr.sentence_end_silence_ms / 1000
+        """Silence after which a sentence is known to have ended: no programme answers before."""
+        self._recognizer = Recognizer(_folder("asr"), asr, registry)
         self._recognizer.warm_up()
         self._llm = llm_engines.load(_settings("llm", LlmSettings), _folder("llm"))
         tts = _settings("tts", TtsSettings).model_copy(update={"cache_mib": 0})

@@ -24,7 +24,7 @@ from benchmarks import results
 from benchmarks.llm_client import LlmClient
 from benchmarks.measures import Measure
 from tritalk import environment
-from tritalk.llm.llama_cpp import WEIGHTS, LlamaCpp
+from tritalk.llm.llama_cpp import FLASH_ATTENTION, KEY_TYPES, WEIGHTS, LlamaCpp
 from tritalk.llm.settings import LlmSettings
 from tritalk.server import Server, ServerOptions
 from tritalk_client.wire import ChatMessage, Sampling, Usage
@@ -205,7 +205,7 @@ def _made(usage: Usage) -> int:
 
 
 class _Bare:
-    """llama.cpp as its library offers it, with the threads of one instance; a context manager."""
+    """llama.cpp as its library offers it, with the settings of one instance; a context manager."""
 
     def __init__(self, weights: Path) -> None:
         settings = LlmSettings()
@@ -214,6 +214,8 @@ class _Bare:
         parameters.model.path = str(weights)
         parameters.n_ctx = settings.n_ctx
         parameters.n_parallel = 1
+        parameters.flash_attn_type = FLASH_ATTENTION[settings.flash_attention]
+        parameters.cache_type_k = KEY_TYPES[settings.key_type]
         parameters.n_gpu_layers = settings.gpu_layers
         parameters.cpuparams.n_threads = settings.threads
         parameters.cpuparams_batch.n_threads = settings.batch_threads

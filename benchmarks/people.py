@@ -14,7 +14,15 @@ import numpy as np
 from tritalk import environment
 from tritalk.asr import vad
 from tritalk.audio import from_pcm
-from tritalk_client import Conversation, Interrupted, Media, Talker, TurnCompleted, TurnStarted
+from tritalk_client import (
+    Conversation,
+    Failure,
+    Interrupted,
+    Media,
+    Talker,
+    TurnCompleted,
+    TurnStarted,
+)
 from tritalk_client.audio import read_recording
 from tritalk_client.events import Event
 from tritalk_client.settings import Avatar
@@ -173,13 +181,17 @@ class Person:
     def events(self) -> Iterator[Event]:
         """What comes back, for at most the length of a turn."""
         until_s = time.monotonic() + _TURN_S
-        for event in self._conversation:
-            if type(event).__name__ == "Failure":
-                self.failures.append(repr(event))
-            yield event
-            if time.monotonic() > until_s:
+        while not self._conversation.closed:
+            # Also where nothing comes at all: a sound that was no question is not answered.
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
                 self.failures.append("the turn took too long")
                 return
+            event = self._conversation.poll(left_s)
+            if isinstance(event, Failure):
+                self.failures.append(repr(event))
+            if event is not None:
+                yield event
 
     def type(self, text: str) -> None:
         """Ask without a voice."""

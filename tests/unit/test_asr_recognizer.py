@@ -15,6 +15,7 @@ import soxr
 from export import assets
 from tests.fakes import FakeFamily, metric_values
 from tritalk import environment, metrics, slo
+from tritalk.asr.ear import Ear, Sound
 from tritalk.asr.recognizer import Recognizer
 from tritalk.asr.reply import Kept
 from tritalk.asr.settings import AsrSettings
@@ -110,6 +111,26 @@ def test_a_bad_chunk_fails_its_sequence_and_closes_what_was_open(recognizer: Rec
     assert "start a new one" in third.error.message
 
 
+@pytest.mark.parametrize("end", [False, True])
+def test_a_sequence_that_is_left_while_its_next_chunk_is_heard_ends_with_an_error(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, end: bool
+) -> None:
+    first, second = Left(), Kept()
+    recognizer.hear(22, to_pcm(speech()[:12_800]), HANDS_FREE, first, start=True, end=False)
+    hear = Ear.hear
+
+    def slow(ear: Ear, pcm: bytes, *, end: bool) -> Sound:
+        sound = hear(ear, pcm, end=end)
+        first.left = True
+        wait_closed(first)
+        return sound
+
+    monkeypatch.setattr(Ear, "hear", slow)
+    recognizer.hear(22, bytes(320), None, second, start=False, end=end)
+    assert second.error is not None
+    assert "start a new one" in second.error.message
+
+
 def test_no_thread_outlives_the_recognizer_and_nobody_is_left_waiting() -> None:
     before = threading.active_count()
     recognizer = Recognizer(FOLDER, AsrSettings(), metrics.Registry(Family, slo.default()))
@@ -132,6 +153,15 @@ def test_a_language_that_the_model_does_not_know_is_refused_at_load() -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"whisper\.json"):
         Recognizer(tmp_path, AsrSettings(), metrics.Registry(Family, slo.default()))
+
+
+class Left(Kept):
+    """A reply whose client goes when it is told to."""
+
+    left = False
+
+    def cancelled(self) -> bool:
+        return self.left
 
 
 def wait_closed(reply: Kept) -> None:

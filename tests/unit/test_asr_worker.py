@@ -217,3 +217,20 @@ def test_a_sequence_begun_again_ends_the_one_before() -> None:
     many.begin(1, new.stream)
     assert old.open_replies() == 0
     assert many.find(1) is new.stream
+
+
+def test_a_fault_of_the_programme_is_told_to_all_and_not_a_silence(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    talk = room.open(1, endpointing=True)
+    room.during(lambda: talk.say((SPEECH, 5)))
+
+    monkeypatch.setattr(talk.stream, "tick", lambda now_s: 1 / 0)
+    room.during(lambda: None)
+
+    wait_for(lambda: room.worker.stopped)
+    error = talk.replies[-1].error
+    assert error is not None
+    assert error.code is ErrorCode.INTERNAL
+    assert "load the model asr" in error.message

@@ -12,7 +12,7 @@ import numpy as np
 from tritalk import metrics
 from tritalk.asr import noise, vad
 from tritalk.asr.conditioning import Conditioner
-from tritalk.asr.ear import Ear
+from tritalk.asr.ear import Ear, Sound
 from tritalk.asr.manner import manner
 from tritalk.asr.mel import SAMPLE_RATE_HZ
 from tritalk.asr.reply import Kept, Reply
@@ -21,7 +21,7 @@ from tritalk.asr.settings import AsrSettings
 from tritalk.asr.stream import Stream
 from tritalk.asr.teller import Meters
 from tritalk.asr.whisper import Clip, Whisper
-from tritalk.asr.worker import Worker
+from tritalk.asr.worker import Worker, stopped
 from tritalk.model_files import ModelError
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.wire import INPUT_SAMPLE_RATE_HZ, RecognitionOptions, Transcript
@@ -128,22 +128,17 @@ class Recognizer:
         now_s = self._clock()
         try:
             stream = self._stream(key, options, start=start, now_s=now_s)
+            sound = self._listen(stream, pcm, end=end)
+            with self._changed:
+                if self._worker.stopped:
+                    raise stopped()
+                # Again, since meanwhile it may have failed, or been left by its client.
+                self._sequences.find(key).hear(sound, reply, end=end, now_s=now_s)
+                if end:
+                    self._sequences.end(key)
+                self._changed.notify()
         except TritalkError as error:
             reply.fail(error)
-            return
-        try:
-            # Without the lock: only this thread listens, and this is what takes time.
-            sound = stream.ear.hear(pcm, end=end)
-        except TritalkError as error:
-            with self._changed:
-                stream.drop()
-                reply.fail(error)
-            return
-        with self._changed:
-            stream.hear(sound, reply, end=end, now_s=now_s)
-            if end:
-                self._sequences.end(key)
-            self._changed.notify()
 
     def transcribe(self, pcm: bytes, options: RecognitionOptions | None = None) -> Transcript:
         """Recognise a recording in the caller's thread, as a sequence of one chunk is.
@@ -177,6 +172,15 @@ class Recognizer:
             if start:
                 self._sequences.begin(key, self._new_stream(options, now_s))
             return self._sequences.find(key)
+
+    def _listen(self, stream: Stream, pcm: bytes, *, end: bool) -> Sound:
+        """Take a chunk in without the lock: one thread alone listens, and it takes time."""
+        try:
+            return stream.ear.hear(pcm, end=end)
+        except TritalkError:
+            with self._changed:
+                stream.drop()
+            raise
 
     def _new_stream(self, options: RecognitionOptions | None, now_s: float) -> Stream:
         treated = manner(self._settings, self._checked(options))

@@ -62,6 +62,8 @@ class Worker:
         self._buffered_s = 0.0
         self._clock = clock
         self._closed = False
+        self.stopped = False
+        """Whether nothing is recognised any more."""
         self._jobs: dict[Job, Stream] = {}
         self._found: Future[list[Tokens]] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="asr-recognise")
@@ -81,6 +83,17 @@ class Worker:
                 stream.fail(TritalkError(ErrorCode.UNAVAILABLE, "the recognition is shutting down"))
 
     def _watch(self) -> None:
+        try:
+            self._work()
+        finally:
+            # Whatever ended it: nobody waits for what will not come.
+            with self._changed:
+                self.stopped = True
+                if not self._closed:
+                    for stream in self._sequences:
+                        stream.fail(stopped())
+
+    def _work(self) -> None:
         with self._changed:
             while not self._closed:
                 now_s = self._clock()
@@ -133,3 +146,11 @@ class Worker:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify()
+
+
+def stopped() -> TritalkError:
+    """The error of audio that nobody will recognise."""
+    return TritalkError(
+        ErrorCode.INTERNAL,
+        "the recognition has stopped, see the server's log; unload and load the model asr",
+    )

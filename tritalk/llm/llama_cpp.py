@@ -22,6 +22,14 @@ from tritalk.llm.sharing import Sharing
 from tritalk_client.wire import ChatMessage, Sampling, Usage
 
 WEIGHTS = "model.gguf"
+FLASH_ATTENTION = {
+    False: xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    True: xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+}
+KEY_TYPES = {
+    "f16": xllamacpp.ggml_type.GGML_TYPE_F16,
+    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
+}
 
 _LOG_ERRORS = 1
 # llama.cpp takes this seed as "draw one".
@@ -165,10 +173,6 @@ class LlamaCpp:
             self._places.give_back(place, chat)
 
 
-_KEY_TYPES = {
-    "f16": xllamacpp.ggml_type.GGML_TYPE_F16,
-    "q8_0": xllamacpp.ggml_type.GGML_TYPE_Q8_0,
-}
 _STREAM: dict[str, Any] = {
     "stream": True,
     "stream_options": {"include_usage": True},
@@ -211,13 +215,8 @@ def _parameters(settings: LlmSettings, path: Path, folder: Path) -> Any:
     # Answers come first in a batch; a prompt must find room behind them.
     batch = max(settings.prompt_batch, 2 * settings.places_each)
     parameters.n_batch = parameters.n_ubatch = batch
-    flash = xllamacpp.llama_flash_attn_type
-    parameters.flash_attn_type = (
-        flash.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        if settings.flash_attention
-        else flash.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    )
-    parameters.cache_type_k = _KEY_TYPES[settings.key_type]
+    parameters.flash_attn_type = FLASH_ATTENTION[settings.flash_attention]
+    parameters.cache_type_k = KEY_TYPES[settings.key_type]
     parameters.n_gpu_layers = settings.gpu_layers
     parameters.fit_params = False
     parameters.cache_ram_mib = settings.cache_ram_mib // settings.instances

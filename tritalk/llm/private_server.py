@@ -72,7 +72,7 @@ class PrivateServer:
             data = None if body is None else json.dumps(body)
             connection.request(method, target, data, self._headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            answer = _decoded(response.read())
         finally:
             connection.close()
         if response.status != http.client.OK:
@@ -93,3 +93,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise http.client.HTTPException(f"it answers what is no JSON: {error}") from error

@@ -112,6 +112,7 @@ class Animation:
         self, speech: Speech | None, first_came: threading.Event, *, start: bool, end: bool
     ) -> None:
         clause = speech.text if speech is not None else ""
+        cancelled = False
         error: TritalkError | None = unforeseen("animate")
         try:
             pieces = self._stages.animate(
@@ -120,13 +121,13 @@ class Animation:
             for fragment, media in pieces:
                 first_came.set()
                 if self._stop.is_set():
+                    cancelled = cancelled or self._cancel_again()
                     continue
                 self._watch.beat("animate")
                 self._in_order(Piece(fragment, media, clause))
                 clause = ""
-            if self._stop.is_set() and not end:
-                # The cancel of a turn that was stopped just now may have come too early.
-                self.cancel()
+            if self._stop.is_set() and not end and not cancelled:
+                self._cancel_again()
             error = None
         except TritalkError as caught:
             error = caught
@@ -140,6 +141,11 @@ class Animation:
                 self._in_work -= 1
                 if self._in_work == 0:
                     self._watch.rest("animate")
+
+    def _cancel_again(self) -> bool:
+        """Cancel once more: what ended the turn may have cancelled before the sequence began."""
+        self.cancel()
+        return True
 
     def _in_order(self, piece: Piece) -> None:
         """Two pieces are received by two threads; the file needs the order of the fragments."""

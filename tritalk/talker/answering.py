@@ -116,14 +116,17 @@ class Answering:
 
     def _record(self, turn: Turn) -> None:
         """Remember what was heard, and count."""
-        if turn.released:
-            self._count(turn)
-            if turn.outcome in ("answered", "interrupted"):
-                self._memory.add(turn.assignment.question, turn.heard)
-                # Who goes on with the session at once, elsewhere, finds this turn in it.
-                self._memory.save()
-            self._keep_answer(turn)
-        self._ended(turn)
+        try:
+            if turn.released:
+                self._count(turn)
+                if turn.outcome in ("answered", "interrupted"):
+                    self._memory.add(turn.assignment.question, turn.heard)
+                    # Who goes on with the session at once, elsewhere, finds this turn in it.
+                    self._memory.save()
+                self._keep_answer(turn)
+        finally:
+            # A conversation that does not hear of the end of a turn is never idle.
+            self._ended(turn)
 
     def _keep_answer(self, turn: Turn) -> None:
         key = turn.assignment.cache_key

@@ -75,7 +75,11 @@ class Source(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Have the stages stop what they still do for this answer; blocks for a moment."""
+        """Have the stages stop what they still do for this answer; returns at once."""
+        ...
+
+    def join(self) -> None:
+        """Wait until they have been told, for a moment at the most."""
         ...
 
 
@@ -123,6 +127,7 @@ class Pipeline:
         )
         self._clauses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._speeches: queue.SimpleQueue[Speech | None] = queue.SimpleQueue()
+        self._cancels: list[threading.Thread] = []
         # The voice is at most so many clauses ahead of the picture.
         self._room = threading.BoundedSemaphore(_CLAUSES_AHEAD)
 
@@ -139,12 +144,14 @@ class Pipeline:
 
     def cancel(self) -> None:
         """See `Source.cancel`."""
-        cancels = [
+        self._cancels = [
             self._spawn(self._attempt, self._cancel_generation),
             self._spawn(self._attempt, self._animation.cancel),
         ]
-        # A stage that does not even take its cancel must not hold up the end of the turn.
-        for thread in cancels:
+
+    def join(self) -> None:
+        """See `Source.join`."""
+        for thread in self._cancels:
             thread.join(_CANCEL_TIMEOUT_S)
 
     def _spawn(

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from tritalk.talker.stages import Deliver
+from tritalk.talker.stages import Deliver, unforeseen
 from tritalk_client import wire
 from tritalk_client.errors import ErrorCode, TritalkError
 from tritalk_client.outbox import Outgoing
@@ -98,6 +98,7 @@ class RemoteEar:
         self.send(b"", end=True)
 
     def _read(self) -> None:
+        last: TritalkError | None = unforeseen(_MODEL)
         try:
             while not self._ended():
                 try:
@@ -106,12 +107,12 @@ class RemoteEar:
                     self._check_answered()
                     continue
                 self._take(item)
-            if not self._muted:
-                self._deliver(None)
+            last = None
         except TritalkError as error:
-            if not self._muted:
-                self._deliver(blame(error, _MODEL))
+            last = blame(error, _MODEL)
         finally:
+            if not self._muted:
+                self._deliver(last)
             # Triton keeps the place of a sequence that is not ended, and what is sent from here on
             # would go nowhere.
             self.send(b"", end=True)

@@ -40,3 +40,6 @@ class Replayed:
 
     def cancel(self) -> None:
         """See `Source.cancel`; there is nothing to cancel."""
+
+    def join(self) -> None:
+        """See `Source.join`; nobody was told anything."""

@@ -147,13 +147,19 @@ class Session:
             while self._step():
                 pass
         finally:
-            self._dialogue.close()
-            with self._lock:
-                self._closed = True
-            self._clear()
-            self._on_closed(self)
-            if self._goodbye is not None:
-                self._goodbye.close()
+            try:
+                self._dialogue.close()
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        """Give the place of the conversation to another."""
+        with self._lock:
+            self._closed = True
+        self._clear()
+        self._on_closed(self)
+        if self._goodbye is not None:
+            self._goodbye.close()
 
     def _clear(self) -> None:
         """Answer what is left in the inbox; nothing comes after it."""

@@ -94,8 +94,10 @@ class Sessions:
         self._shared.close()
 
     def _forget_answers(self, question: str | None, reply: Reply) -> None:
-        reply.send(wire.AnswersForgotten(self._shared.answers.forget(question)))
-        reply.close()
+        try:
+            reply.send(wire.AnswersForgotten(self._shared.answers.forget(question)))
+        finally:
+            reply.close()
 
     def _open(self, sequence_id: int, request: wire.Request) -> None:
         if not isinstance(request, wire.Configure):

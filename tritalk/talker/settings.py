@@ -65,13 +65,15 @@ class TalkerSettings(Settings):
     """A later clause that grows longer is cut at a comma or a space."""
 
     asr_timeout_s: float = Field(default=15.0, gt=0)
+    """Longest wait until a chunk of speech is acknowledged."""
     llm_timeout_s: float = Field(default=15.0, gt=0)
     """Longest wait for the next token."""
     tts_timeout_s: float = Field(default=15.0, gt=0)
+    """Longest wait for the speech of a clause."""
     animate_timeout_s: float = Field(default=15.0, gt=0)
-    """Longest wait for the next fragment."""
+    """Longest wait for the next fragment, and for the description of an avatar."""
     answer_timeout_s: float = Field(default=600.0, gt=0)
-    """Longest answer, from its first token to its last fragment."""
+    """Longest stream of a stage: the words of an answer, or the fragments of one clause."""
     max_sessions: int = Field(default=64, ge=1)
     """Conversations that may be open at a time; one more is told BUSY."""
     grpc_url: str = ""

@@ -183,22 +183,31 @@ class Turn:
             with self._ending:
                 self._ended.set()
             self._source.stop()
+            if self.outcome != "answered":
+                self._source.cancel()
             if self._interrupted_s is not None and self.outcome == "interrupted":
                 self.interrupt_latency_ms = (self._now() - self._interrupted_s) * 1000
             try:
                 self._end()
             finally:
                 self._told.set()
-                if self.outcome != "answered":
-                    self._source.cancel()
+                self._source.join()
             self._on_told(self)
 
     def _end(self) -> None:
         """Tell how the turn ended."""
-        turn_id, reply = self.assignment.turn_id, self._reply
+        reply = self._reply
         if reply is None:
             self._on_end(self)
             return
+        try:
+            self._tell_end(reply)
+        finally:
+            # Whatever happens: Triton keeps a request that is not closed for good.
+            reply.close()
+
+    def _tell_end(self, reply: Reply) -> None:
+        turn_id = self.assignment.turn_id
         self._begin(reply)
         error = self._error
         if error is not None:
@@ -221,7 +230,6 @@ class Turn:
                 self._source.usage,
             )
         )
-        reply.close()
 
     def _relay(self) -> Outcome:
         """Pass on what the source makes until the client has played the last of it."""
