@@ -303,9 +303,10 @@ class Dialogue:
         return StageClock(self._now() - (heard.since_speech_ms or 0.0) / 1000, self._now)
 
     def _stamp(self, clock: StageClock, heard: wire.Transcript) -> None:
-        if heard.endpoint_ms is not None:
-            clock.mark("endpoint", heard.endpoint_ms)
         clock.mark("transcript")
+        if heard.endpoint_ms is not None:
+            # On the way from recognition the end of speech is known a little less exactly.
+            clock.mark("endpoint", min(heard.endpoint_ms, clock.times.transcript or 0.0))
 
     def _spoken(self) -> str:
         """What the portrait is saying, or has said a moment ago."""
