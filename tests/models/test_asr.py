@@ -534,7 +534,7 @@ def test_a_microphone_that_falls_silent_in_mid_speech_ends_the_utterance(
     listening.speak(recording(HARVARD[0])[: 2 * RATE_HZ], chunk_ms=100, end=False)
     stopped_s = listening.heard[-1].at_s
     listening.wait(lambda: bool(listening.finals()))
-    assert listening.heard[-1].at_s - stopped_s <= 1.5
+    assert listening.heard[-1].at_s - stopped_s <= 3
     assert word_errors("Hoist the load to your left shoulder", listening.finals()[0].text) <= 0.5
     listening.send(b"", end=True)
     listening.wait_answered()

@@ -75,8 +75,10 @@ class Ears:
         """Take a chunk; returns the microphone it came through.
 
         Raises:
-            TritalkError: BUSY when more audio waits to be recognised than a question may have.
+            TritalkError: BAD_AUDIO when it is no audio, BUSY when more audio waits to be recognised
+                than a question may have. The chunk is not taken then.
         """
+        self._check_audio(request, pcm)
         self._check_room(pcm)
         options = manner.recognition(request.sample_rate_hz, hands_free=request.hands_free)
         microphone = self._microphone(request, options)
@@ -118,6 +120,20 @@ class Ears:
             microphone = Microphone(request.hands_free, options, new_turn_id())
             self._open = microphone
         return microphone
+
+    def _check_audio(self, request: wire.Audio, pcm: bytes) -> None:
+        problem = ""
+        if request.sample_rate_hz != wire.INPUT_SAMPLE_RATE_HZ:
+            problem = (
+                f"the audio has {request.sample_rate_hz} Hz; "
+                f"resample it to {wire.INPUT_SAMPLE_RATE_HZ}"
+            )
+        elif len(pcm) % 2:
+            problem = f"PCM of 16 bits has an even number of bytes, got {len(pcm)}"
+        elif request.end_of_speech and not pcm and self._open is None:
+            problem = "there is no audio in the question"
+        if problem:
+            raise TritalkError(ErrorCode.BAD_AUDIO, problem)
 
     def _check_room(self, pcm: bytes) -> None:
         self._at_work = [microphone for microphone in self._at_work if microphone.waiting_bytes]
