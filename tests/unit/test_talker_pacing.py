@@ -40,6 +40,8 @@ class Script:
     def cancel(self) -> None:
         self.cancelled.set()
 
+    def join(self) -> None: ...
+
     def makes(self, *durations_s: float) -> None:
         """Media fragments of these lengths; quarters of a second have no rounding."""
         for duration_s in durations_s:
