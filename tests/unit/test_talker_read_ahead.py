@@ -159,7 +159,23 @@ def test_the_beginning_of_every_prompt_is_read_when_a_conversation_opens(
 
     conversation.open(system_prompt="You are kind.")
 
-    eventually(lambda: was_read(stages) == ["You are kind."])
+    eventually(lambda: len(stages.read) == 1)
+    assert [message.content for message in stages.read[0]] == ["You are kind.", ""]
+
+
+def test_what_was_said_is_read_when_an_answer_has_ended(
+    stages: FakeStages,
+    converse: Conversations,
+) -> None:
+    conversation = converse(unhurried())
+    conversation.open(system_prompt="You are kind.")
+
+    conversation.send(wire.Ask("Who are you?")).wait_closed()
+
+    def latest() -> list[str]:
+        return [message.content for message in stages.read[-1]]
+
+    eventually(lambda: latest()[1:] == ["Who are you?", "".join(stages.answer), ""])
 
 
 def test_an_answer_does_not_wait_for_a_reading_that_hangs(

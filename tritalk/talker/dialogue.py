@@ -82,7 +82,7 @@ class Dialogue:
     def begin(self) -> None:
         """Have the language model read what every prompt begins with from now on."""
         self._discard_guess()
-        self._ahead.read(self._memory.prompt(""))
+        self._ahead.read(self._memory.opening())
 
     def interrupt(self, cause: Cause) -> None:
         """Cut off the answer that is being given; returns at once."""
@@ -181,6 +181,8 @@ class Dialogue:
         self._said = (turn.spoken, self._now())
         if self._turn is turn:
             self._turn = None
+            if self._guess is None:
+                self._ahead.read(self._memory.opening())
 
     def _speaking(self, microphone: Microphone, heard: wire.Speaking) -> None:
         manner, floor = self._memory.manner, microphone.floor

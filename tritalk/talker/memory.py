@@ -54,6 +54,13 @@ class Memory:
         manner = self.manner
         return self._history.prompt(manner.system_prompt, manner.examples, question)
 
+    def opening(self) -> list[wire.ChatMessage]:
+        """What the next prompt will begin with, up to the words of the next question."""
+        messages = self.prompt("")
+        if messages and messages[-1].role == "user":
+            return messages
+        return [*messages, wire.ChatMessage("user", "")]
+
     def add(self, question: str, answer: str) -> None:
         """Remember an exchange."""
         self._history.add(question, answer)
