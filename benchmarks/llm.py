@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmarks import results
 from benchmarks.llm_client import LlmClient
-from benchmarks.measures import Measure
+from benchmarks.measures import Measure, reporter
 from tritalk import environment
 from tritalk.llm.llama_cpp import FLASH_ATTENTION, KEY_TYPES, WEIGHTS, LlamaCpp
 from tritalk.llm.settings import LlmSettings
@@ -59,12 +59,7 @@ def measure(console: Console) -> dict[str, Measure]:
     """Measure everything; starts a server with the model `llm` alone."""
     folder = environment.repository_root() / "model_repository" / "llm" / "1"
     found: dict[str, Measure] = {}
-
-    def say(**measures: Measure) -> None:
-        found.update(measures)
-        for name, item in measures.items():
-            console.print(item.line(name))
-
+    say = reporter(console, found)
     with ExitStack() as stack:
         options = ServerOptions(models=("llm",), http_port=0, grpc_port=0, metrics_port=0)
         server = stack.enter_context(Server(options))

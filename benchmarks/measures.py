@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,17 @@ class Measure:
                 f"goal {sign} {self.goal:g} " + ("[green]ok[/]" if self.ok else "[red]missed[/]")
             )
         return ", ".join(parts)
+
+
+def reporter(console: Console, found: dict[str, Measure]) -> Callable[..., None]:
+    """Takes measures by their names: keeps them in `found`, and prints a line of each."""
+
+    def say(**measures: Measure) -> None:
+        found.update(measures)
+        for name, measure in measures.items():
+            console.print(measure.line(name))
+
+    return say
 
 
 def _rounded(value: float | None) -> float | None:
